@@ -1,0 +1,185 @@
+"""Every setting of every service, in one frozen model, read from ``JOBS_*`` variables or ``JOBS_*_FILE`` files."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing_extensions import Annotated
+
+from shared.messages import QUEUES
+
+PREFIX = "JOBS_"
+
+
+class QueueSettings(BaseModel):
+    """How one queue is worked on. The defaults are the seed's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concurrency: int = Field(default=5, ge=1, le=200, description="Jobs of this queue that one process runs at once.")
+    rate_per_s: float | None = Field(
+        default=10, gt=0, description="Job starts a second over all workers; empty: no limit."
+    )
+    prefetch: int | None = Field(
+        default=None, ge=1, description="Messages held per consumer; empty: twice the concurrency."
+    )
+    depth: int = Field(default=1000, ge=1, description="Messages the relay keeps in the broker; the rest wait as rows.")
+
+
+class CronLine(BaseModel):
+    """When a job is made: a crontab line with day names, in an IANA zone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cron: str
+    zone: str = "UTC"
+    missed: Literal["latest", "all", "skip"] = Field(default="latest", description="What to do about ticks slept over.")
+
+
+TIMETABLE = {
+    "cleanup_expired_tokens": {"cron": "0 2 * * *"},
+    "expire_due_gift_cards": {"cron": "* * * * *"},
+    "plan_expiry_reminders": {"cron": "* * * * *"},
+    "prune_history": {"cron": "0 * * * *"},
+}
+
+
+def _by_name(value: Any) -> Any:
+    """Let EMAIL_DELIVERY in a variable's name stand for the queue email-delivery."""
+    return {k.lower().replace("_", "-"): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _queues(value: Any) -> Any:
+    given = _by_name(value)
+    if isinstance(given, dict) and (unknown := given.keys() - set(QUEUES)):
+        raise ValueError(f"no queue is called {', '.join(sorted(unknown))}: use one of {', '.join(QUEUES)}")
+    return {queue: given.get(queue, {}) for queue in QUEUES} if isinstance(given, dict) else given
+
+
+class Settings(BaseSettings):
+    """All settings. Times end in ``_s`` and are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    database_url: SecretStr = Field(description="postgresql://user:password@host:5432/name")
+    rabbitmq_url: SecretStr = Field(description="amqp://user:password@host:5672/vhost")
+    queue_type: Literal["quorum", "classic"] = Field(
+        default="quorum", description="RabbitMQ queue type; changing it is a migration."
+    )
+    queues: Annotated[dict[str, QueueSettings], BeforeValidator(_queues)] = Field(
+        default={}, validate_default=True, description="Per queue."
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    http_host: str = Field(
+        default="127.0.0.1", description="Where /livez, /readyz and /metrics listen; 0.0.0.0 in a container."
+    )
+    http_port: int = Field(default=9191, ge=0, le=65535, description="Their port; the next free one if taken; 0: any.")
+
+    lease_s: float = Field(default=60, gt=0, description="How long a silent worker keeps a job before it is rescued.")
+    shutdown_grace_s: float = Field(default=25, ge=0, description="How long running jobs may finish after SIGTERM.")
+    statement_timeout_s: float = Field(default=30, gt=0, description="Longest SQL statement of a job.")
+    backoff_s: dict[str, tuple[float, ...]] = Field(
+        default={
+            "send_gift_card_email": (60, 300, 900, 3600, 14400, 43200),
+            "send_gift_card_sms": (30, 120, 600, 3600),
+        },
+        description="Waits before each retry, by message; others wait 2, 4 and 8 s.",
+    )
+    max_stalls: int = Field(default=3, ge=1, description="Stalls after which a job is failed: it kills its worker.")
+    silent_s: float = Field(
+        default=60, gt=0, description="A published job that no worker starts is published again after this."
+    )
+    unknown_card_grace_s: float = Field(
+        default=60, ge=0, description="How long a card that is not there yet may still come."
+    )
+    unknown_message_grace_s: float = Field(
+        default=900, ge=0, description="How long an unknown message waits for newer workers."
+    )
+
+    timetable: Annotated[dict[str, CronLine], BeforeValidator(lambda given: {**TIMETABLE, **given})] = Field(
+        default={}, validate_default=True, description="Which message is made when."
+    )
+    slice_rows: int = Field(default=1000, ge=1, le=5000, description="Rows per transaction of a sweep or a cleanup.")
+    reminder_days: tuple[int, ...] = Field(
+        default=(30, 7, 1), description="Days before expiry on which owners are reminded."
+    )
+    reminder_hour: int = Field(default=9, ge=0, le=23, description="Local hour at which reminders go out.")
+    token_grace_s: float = Field(default=86400, ge=0, description="How long an expired token is kept.")
+    keep_completed_s: float = Field(default=3600, ge=0)
+    keep_completed_count: int = Field(default=1000, ge=0, description="Completed jobs kept per queue, even if younger.")
+    keep_failed_s: float = Field(default=86400, ge=0)
+
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_timeout_s: float = Field(default=60, gt=0, description="Longest wait for one SMTP reply but the last.")
+    mail_from: str = "Gift Cards <gifts@example.com>"
+    shop_url: str = "https://shop.example.com"
+    code_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="Fernet keys of the card codes, newest first; delivery only."
+    )
+    settle_s: float = Field(
+        default=120, ge=0, description="How long an unknown outcome settles before it is asked about."
+    )
+    twilio_account_sid: str | None = None
+    twilio_api_key: str | None = None
+    twilio_api_secret: SecretStr | None = None
+    twilio_from: str | None = Field(default=None, description="A number in E.164, or a messaging service (MG…).")
+    twilio_base_url: str | None = Field(
+        default=None, description="Another address of Twilio's API; empty: the real one."
+    )
+    twilio_timeout_s: float = Field(default=10, gt=0)
+
+    def backoff(self, name: str) -> tuple[float, ...]:
+        """Give the waits before each retry of a message, in seconds; their number is the number of retries."""
+        return self.backoff_s.get(name, (2, 4, 8))
+
+
+class SettingsError(SystemExit):
+    """End the process with what is wrong in its settings and how to mend it."""
+
+
+@cache
+def settings() -> Settings:
+    """Read the settings of this process, once.
+
+    Raises:
+        SettingsError: for an unknown ``JOBS_*`` variable, a missing or a wrong one. No value is repeated.
+    """
+    _read_files()
+    _refuse_unknown()
+    try:
+        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+    except ValidationError as error:
+        problems = [
+            f"  {PREFIX}{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)
+        ]
+        raise SettingsError("wrong settings (see .env.example):\n" + "\n".join(problems)) from None
+
+
+def _read_files() -> None:
+    """Take each ``JOBS_X_FILE`` as the place of ``JOBS_X``, as secrets are mounted."""
+    for name in [n for n in os.environ if n.startswith(PREFIX) and n.endswith("_FILE")]:
+        try:
+            os.environ[name.removesuffix("_FILE")] = Path(os.environ[name]).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"cannot read the file that {name} names: {error.strerror}") from None
+
+
+def _refuse_unknown() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name.removesuffix("_FILE").split("__")[0] not in known:
+            near = get_close_matches(name, known, n=1)
+            raise SettingsError(
+                f"unknown setting {name}: " + (f"did you mean {near[0]}?" if near else "see .env.example")
+            )
