@@ -6,11 +6,10 @@ import os
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from typing_extensions import Annotated
 
 from shared.messages import QUEUES
 
@@ -158,7 +157,7 @@ def settings() -> Settings:
     _read_files()
     _refuse_unknown()
     try:
-        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+        return Settings()
     except ValidationError as error:
         problems = [
             f"  {PREFIX}{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)

@@ -1,0 +1,118 @@
+"""Publish the rows that are due, as many as each queue has room for; a row is queued once the broker confirmed it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+import pika
+
+from shared import db, logs, metrics, topology
+from shared.failpoints import failpoint
+from shared.jobs import LEVELS
+from shared.messages import QUEUES, Priority
+from shared.publisher import Packet, Publisher
+from shared.settings import settings
+from shared.wire import lane
+
+BATCH = 500
+
+# For each queue and priority: its due rows in order, up to the room that its queue has. Urgent rows always have room,
+# normal ones up to the queue's depth, bulk ones only while little waits. Rows of another relay are passed over.
+DUE: LiteralString = """
+WITH waiting AS (
+    SELECT q.queue, q.depth, (
+        SELECT count(*) FROM (SELECT FROM jobs j WHERE j.queue = q.queue AND j.state = 'queued' LIMIT q.depth) w
+    ) AS depth_now
+    FROM unnest(%(queues)s::text[], %(depths)s::integer[]) AS q (queue, depth)
+    WHERE NOT EXISTS (SELECT FROM queue_controls c WHERE c.queue = q.queue AND c.paused_at IS NOT NULL)
+), room AS (
+    SELECT queue, p.priority, CASE p.priority
+        WHEN 0 THEN %(batch)s WHEN 1 THEN depth - depth_now ELSE depth / 10 - depth_now END AS rows
+    FROM waiting, generate_series(0, 2) AS p (priority)
+)
+SELECT j.* FROM room, LATERAL (
+    SELECT id, name, queue, priority, data, dedupe_key, traceparent, source FROM jobs
+    WHERE queue = room.queue AND priority = room.priority AND state = 'scheduled' AND run_at <= clock_timestamp()
+    ORDER BY run_at LIMIT greatest(0, least(room.rows, %(batch)s)) FOR UPDATE SKIP LOCKED
+) j
+"""
+
+MARK: LiteralString = """
+UPDATE jobs SET state = 'queued', queued_at = clock_timestamp(), publishes = publishes + 1 WHERE id = ANY(%s::uuid[])
+"""
+
+NEXT: LiteralString = """
+SELECT extract(epoch FROM min(run_at) - clock_timestamp()) AS wait_s FROM (
+    SELECT (SELECT min(run_at) FROM jobs j WHERE j.queue = q.queue AND j.priority = p.priority AND j.state = 'scheduled'
+            AND run_at > clock_timestamp()) AS run_at
+    FROM unnest(%(queues)s::text[]) AS q (queue), generate_series(0, 2) AS p (priority)
+) soonest
+"""
+
+
+class Relay:
+    """Move due rows to the broker. Any number of relays run side by side.
+
+    Parameters:
+        publisher: what confirms; a body that it cannot place leaves its row as it was.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        own = settings().queues
+        self._queues = {"queues": list(QUEUES), "depths": [own[queue].depth for queue in QUEUES], "batch": BATCH}
+
+    def publish_due(self) -> int:
+        """Publish one batch. Returns how many rows are queued now."""
+        with metrics.relay_batch_seconds.time(), db.transaction() as connection:
+            rows = connection.execute(DUE, self._queues).fetchall()
+            failpoint("relay-claimed")
+            packets = self._publisher.publish([_packet(row) for row in rows])
+            failpoint("relay-published")
+            confirmed = [row for row, packet in zip(rows, packets, strict=True) if packet.error is None]
+            if confirmed:
+                connection.execute(MARK, ([row["id"] for row in confirmed],))
+        for row in confirmed:
+            metrics.relayed.labels(row["queue"]).inc()
+        self._complain(packets)
+        return len(confirmed)
+
+    def seconds_to_next(self) -> float | None:
+        """Say when the next row will be due, in seconds; None when there is none."""
+        with db.transaction() as connection:
+            row = connection.execute(NEXT, self._queues).fetchone()
+        return float(row["wait_s"]) if row and row["wait_s"] is not None else None
+
+    def _complain(self, packets: Sequence[Packet]) -> None:
+        failed = [packet for packet in packets if packet.error]
+        if failed:
+            logs.get().warning("not_published", rows=len(failed), error=failed[0].error)
+        if any(packet.returned for packet in failed):
+            declare_queues()
+
+
+def declare_queues() -> None:
+    """Make every queue that is not there, over a connection of its own."""
+    connection = pika.BlockingConnection(pika.URLParameters(settings().rabbitmq_url.get_secret_value()))
+    for queue in topology.lanes():
+        topology.declare(connection.channel(), queue)
+    connection.close()
+
+
+def _packet(row: dict[str, Any]) -> Packet:
+    priority = LEVELS[row["priority"]]
+    document = {
+        "specversion": "1.0",
+        "id": str(row["id"]),
+        "source": row["source"] or "giftcard-jobs",
+        "type": row["name"],
+        "datacontenttype": "application/json",
+        "priority": priority.value,
+        "data": row["data"],
+    }
+    for attribute, column in {"dedupekey": "dedupe_key", "traceparent": "traceparent"}.items():
+        if row[column]:
+            document[attribute] = row[column]
+    return Packet(lane(row["queue"], Priority(priority)), json.dumps(document).encode(), str(row["id"]))

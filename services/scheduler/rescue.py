@@ -1,0 +1,50 @@
+"""Bring back what went silent: jobs whose worker died, and messages that the broker lost."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from shared import db, logs, metrics
+from shared.failpoints import failpoint
+from shared.settings import settings
+
+# A stall burns the attempt that it interrupted; a job that keeps killing its worker is failed, not looped.
+STALLED: LiteralString = """
+WITH silent AS (
+    SELECT id, cancel_requested, stalls + 1 >= %(max_stalls)s OR attempt >= max_attempts AS given_up FROM jobs
+    WHERE state = 'running' AND lease_until < clock_timestamp()
+    ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs j SET
+    stalls = j.stalls + 1, lease_until = NULL, run_at = clock_timestamp(), publishes = 0,
+    state = CASE WHEN s.cancel_requested THEN 'cancelled' WHEN s.given_up THEN 'failed' ELSE 'scheduled' END,
+    finished_at = CASE WHEN s.cancel_requested OR s.given_up THEN clock_timestamp() END,
+    reason = CASE WHEN s.cancel_requested THEN 'cancelled' ELSE 'stalled' END
+FROM silent s WHERE j.id = s.id
+RETURNING j.id, j.queue, j.name, j.state, j.worker
+"""
+
+# Each further copy waits twice as long, so that a slow queue is not flooded with copies of what it still holds.
+LOST: LiteralString = """
+WITH lost AS (
+    SELECT id FROM jobs WHERE state = 'queued'
+        AND queued_at < clock_timestamp() - make_interval(secs => %(silent_s)s * power(2, least(publishes, 6) - 1))
+    ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs j SET state = 'scheduled' FROM lost WHERE j.id = lost.id RETURNING j.id
+"""
+
+
+def rescue() -> int:
+    """Return stalled and lost jobs to the table's due rows. Returns how many."""
+    with db.transaction() as connection:
+        stalled = connection.execute(STALLED, {"max_stalls": settings().max_stalls}).fetchall()
+        lost = connection.execute(LOST, {"silent_s": settings().silent_s}).fetchall()
+        failpoint("rescuing")
+    for job in stalled:
+        metrics.stalled.labels(job["queue"], job["name"]).inc()
+        facts = {"job_id": str(job["id"]), "queue": job["queue"], "actor": job["name"], "worker": job["worker"]}
+        logs.get().warning("stalled", **facts, state=job["state"])
+    if lost:
+        logs.get().warning("published_again", jobs=len(lost))
+    return len(stalled) + len(lost)

@@ -1,0 +1,133 @@
+"""Read from one queue: every envelope is checked here, before Dramatiq sees it, and every ack knows its channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import pika
+from dramatiq import ConnectionClosed, Message
+from dramatiq.broker import Consumer, MessageProxy
+
+from shared import metrics
+from shared.db import Stopping, stopping
+from shared.errors import BadMessage
+from shared.wire import Envelope, decode
+
+if TYPE_CHECKING:
+    from shared.broker import JobsBroker
+
+REFUSE = "refuse"  # the actor that writes down what is not a message
+_LOST = (AssertionError, pika.exceptions.AMQPError, OSError)
+
+
+class Delivered(MessageProxy):
+    """A message with the consumer that delivered it."""
+
+    def __init__(self, message: Message[Any], consumer: JobsConsumer, tag: int) -> None:
+        super().__init__(message)
+        self.consumer = consumer
+        self.tag = tag
+
+    @property
+    def held(self) -> bool:
+        """Say whether it must not be acked: its run ended in an error, so its outcome is not written down."""
+        return self._exception is not None
+
+
+class JobsConsumer(Consumer):
+    """Consume one queue over a connection of its own, and rest while the queue is paused."""
+
+    def __init__(self, broker: JobsBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+        self._broker = broker
+        self._queue = queue_name
+        self._base_queue = queue_name.removesuffix(".urgent")
+        self._timeout_s = timeout / 1000
+        self._connection = pika.BlockingConnection(broker.parameters)
+        self._channel = self._connection.channel()
+        self._channel.basic_qos(prefetch_count=prefetch)
+        self._deliveries: Iterator[Any] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Say whether messages can come in."""
+        return bool(self._channel.is_open)
+
+    def __next__(self) -> Delivered | None:
+        """Give the next message, or None after a while without one.
+
+        Raises:
+            ConnectionClosed: Dramatiq then opens a new consumer.
+        """
+        try:
+            if self._base_queue in self._broker.pauses:
+                self._rest()
+                return None
+            return self._next()
+        except _LOST as error:
+            raise ConnectionClosed(error) from None
+
+    def _next(self) -> Delivered | None:
+        if self._deliveries is None:
+            self._deliveries = self._channel.consume(self._queue, inactivity_timeout=self._timeout_s)
+        method, properties, body = next(self._deliveries)
+        return None if method is None else Delivered(self._message(properties, body), self, method.delivery_tag)
+
+    def _rest(self) -> None:
+        """Give back what was fetched and serve the heartbeat only."""
+        if self._deliveries is not None:
+            self._channel.cancel()
+            self._deliveries = None
+        self._connection.process_data_events(self._timeout_s)
+
+    def _message(self, properties: Any, body: bytes) -> Message[Any]:
+        """Make a message for Dramatiq out of a body: queue and actor are what we read and know, never what it says."""
+        try:
+            envelope = decode(body, properties.headers)
+            return self._dramatiq(self._actor(envelope), envelope.id, envelope)
+        except BadMessage as error:
+            # The same body gives the same id, so that a redelivery is written down once.
+            message_id = uuid5(NAMESPACE_OID, repr(body))
+            return self._dramatiq(f"{REFUSE}@{self._queue}", message_id, self._base_queue, error, body)
+
+    def _actor(self, envelope: Envelope) -> str:
+        if envelope.message.queue != self._base_queue:
+            raise BadMessage("wrong_queue", f"{envelope.message.name} belongs on the queue {envelope.message.queue}")
+        name = f"{envelope.message.name}@{self._queue}"
+        if name not in self._broker.actors:
+            raise BadMessage("unknown_message", f"no worker of {self._queue} knows {envelope.message.name}")
+        return name
+
+    def _dramatiq(self, actor: str, message_id: UUID, *args: object) -> Message[Any]:
+        return Message(self._queue, actor, args, kwargs={}, options={}, message_id=str(message_id))
+
+    def ack(self, message: Any) -> None:
+        """Tell the broker that a message is done with; a held one goes back instead.
+
+        After a reconnect the tag of an old channel would mean another job, so such an ack is dropped: the broker
+        delivers that message again, and the record says that it is done.
+        """
+        if message.consumer is not self or not self._channel.is_open:
+            metrics.foreign_acks.labels(self._base_queue).inc()
+            return
+        if message.held and not isinstance(message._exception, Stopping):
+            stopping.wait(1)  # it comes back at once: do not spin
+        settle = self._channel.basic_nack if message.held else self._channel.basic_ack
+        try:
+            self._connection.add_callback_threadsafe(lambda: settle(message.tag))
+        except _LOST:
+            metrics.foreign_acks.labels(self._base_queue).inc()
+
+    nack = ack  # nothing of ours fails a message: outcomes are rows
+
+    def requeue(self, messages: object) -> None:
+        """Do nothing: what is not acked goes back when the connection closes."""
+
+    def close(self) -> None:
+        """Send the acks that are still waiting, and close."""
+        try:
+            self._connection.process_data_events(0)
+            self._connection.close()
+        except _LOST as error:
+            raise ConnectionClosed(error) from None

@@ -1,0 +1,71 @@
+"""What holds a queue back: an operator's pause, and the rate that all of its workers share."""
+
+from __future__ import annotations
+
+import threading
+from typing import LiteralString
+
+from shared import db
+from shared.settings import settings
+
+# The next free slot is reserved in one row, so all workers of all hosts share one rate and nobody polls for it.
+RESERVE: LiteralString = """
+INSERT INTO queue_controls AS q (queue, next_slot_at)
+VALUES (%(queue)s, clock_timestamp() + make_interval(secs => 1 / %(rate)s))
+ON CONFLICT (queue) DO UPDATE SET next_slot_at =
+    greatest(q.next_slot_at, clock_timestamp()) + make_interval(secs => 1 / coalesce(q.rate_per_s, %(rate)s))
+RETURNING extract(epoch FROM next_slot_at - clock_timestamp())
+    - 1 / coalesce(rate_per_s, %(rate)s) AS wait_s
+"""
+
+PAUSED: LiteralString = "SELECT queue FROM queue_controls WHERE paused_at IS NOT NULL"
+
+
+def wait_for_slot(queue: str) -> float:
+    """Wait until this queue's shared rate lets one more job start.
+
+    Returns:
+        The seconds waited.
+
+    Raises:
+        Stopping: when the process is to stop first.
+    """
+    rate = settings().queues[queue].rate_per_s
+    if rate is None:
+        return 0
+    wait_s = max(0.0, db.persist(lambda: _reserve(queue, rate)))
+    if wait_s and db.stopping.wait(wait_s):
+        raise db.Stopping
+    return wait_s
+
+
+def _reserve(queue: str, rate: float) -> float:
+    with db.transaction() as connection:
+        connection.execute("SET LOCAL synchronous_commit = off")  # a lost reservation costs nothing
+        row = connection.execute(RESERVE, {"queue": queue, "rate": rate}).fetchone()
+    return float(row["wait_s"]) if row else 0
+
+
+class Pauses:
+    """Know which queues an operator has paused, from a look at the table every ``every_s`` seconds."""
+
+    def __init__(self, every_s: float = 2) -> None:
+        self._every_s = every_s
+        self._paused: frozenset[str] = frozenset()
+
+    def __contains__(self, queue: str) -> bool:
+        return queue in self._paused
+
+    def start(self) -> None:
+        """Begin to look, in a thread of its own, until the process stops."""
+        threading.Thread(target=self._watch, name="pauses", daemon=True).start()
+
+    def _watch(self) -> None:
+        while not db.stopping.is_set():
+            self._paused = db.persist(self.look)
+            db.stopping.wait(self._every_s)
+
+    def look(self) -> frozenset[str]:
+        """Read which queues are paused now."""
+        with db.transaction() as connection:
+            return frozenset(row["queue"] for row in connection.execute(PAUSED))

@@ -1,0 +1,80 @@
+"""Signs of life: one thread per process renews the leases of all its running jobs in one statement."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import LiteralString
+
+from shared import db, logs
+from shared.jobs import Job, lease
+from shared.settings import settings
+
+# Longer than the longest wait of a healthy job (the last reply of an SMTP server, 10 minutes): beyond it, it hangs.
+MAX_RUN_S = 15 * 60
+
+RENEW: LiteralString = """
+UPDATE jobs j SET lease_until = clock_timestamp() + %(lease)s
+FROM unnest(%(ids)s::uuid[], %(epochs)s::integer[]) AS mine (id, epoch)
+WHERE j.id = mine.id AND j.epoch = mine.epoch AND j.state = 'running'
+"""
+
+GIVE_BACK: LiteralString = """
+UPDATE jobs j SET state = 'scheduled', run_at = clock_timestamp(), lease_until = NULL
+FROM unnest(%(ids)s::uuid[], %(epochs)s::integer[]) AS mine (id, epoch)
+WHERE j.id = mine.id AND j.epoch = mine.epoch AND j.state = 'running'
+"""
+
+
+class Leases:
+    """The jobs that this process runs now."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, tuple[Job, float]] = {}
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Renew in the background, three times per lease."""
+        self._ended.clear()
+        threading.Thread(target=self._renew, name="leases", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop renewing."""
+        self._ended.set()
+
+    def hold(self, job: Job) -> None:
+        """Keep this job's lease alive until it is released."""
+        self._running[id(job)] = (job, time.monotonic())
+
+    def release(self, job: Job) -> None:
+        """Let this job's lease be."""
+        self._running.pop(id(job), None)
+
+    def _renew(self) -> None:
+        while not self._ended.wait(settings().lease_s / 3):
+            if self._running:
+                try:
+                    self._update(RENEW)
+                except db.AWAY:
+                    logs.get().warning("leases_not_renewed")
+
+    def _update(self, statement: LiteralString) -> None:
+        now = time.monotonic()
+        jobs = [job for job, since in list(self._running.values()) if now - since < MAX_RUN_S]
+        mine = {"ids": [job.id for job in jobs], "epochs": [job.epoch for job in jobs], "lease": lease()}
+        with db.transaction() as connection:
+            connection.execute(statement, mine)
+
+    def give_back_and_exit(self) -> None:
+        """End the process now, with its running jobs back in the table; nothing of these runs is kept."""
+        if self._ended.is_set():
+            return
+        logs.get().warning("shutdown_grace_over", jobs=len(self._running))
+        try:
+            self._update(GIVE_BACK)
+        finally:
+            os._exit(1)
+
+
+leases = Leases()

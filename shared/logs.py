@@ -1,0 +1,69 @@
+"""Logs: one JSON line per event, on stderr, with fields and never with personal data."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from types import TracebackType
+from typing import Any
+
+import structlog
+
+# Text of others (exceptions, libraries) may repeat an address or a row, so of an error we print its type and its place.
+_ours = structlog.stdlib.get_logger("jobs")
+
+
+def get() -> Any:
+    """Give the logger: ``log.info("completed", job_id=…, queue=…)``."""
+    return _ours
+
+
+def configure(level: str) -> None:
+    """Send every log line of this process, libraries' too, to stderr as JSON."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_text_of_errors,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(level)
+    for noisy in ("pika", "dramatiq", "stamina", "psycopg.pool", "apscheduler", "twilio"):
+        logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.WARNING))
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # reconnects are ours to report
+
+
+def _without_text_of_errors(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    if isinstance(info, BaseException):
+        info = (type(info), info, info.__traceback__)
+    if info and info[0]:
+        event |= place(info[1], info[2])
+    return event
+
+
+def place(error: BaseException, trace: TracebackType | None = None) -> dict[str, Any]:
+    """Say what an error is and where it came from, without its text."""
+    frames = traceback.extract_tb(trace or error.__traceback__)
+    where = [f"{'/'.join(f.filename.rsplit('/', 3)[1:])}:{f.lineno} {f.name}" for f in frames]
+    return {"error_type": type(error).__name__, "frames": where[-8:]}

@@ -1,0 +1,243 @@
+"""Publish messages over AMQP: confirmed by the broker, pipelined, from any thread, over one connection of its own."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import pika
+from pika.adapters.select_connection import SelectConnection
+
+from shared.errors import PublishError
+from shared.messages import Message, Priority
+from shared.wire import CONTENT_TYPE, Envelope
+
+WINDOW = 1000  # confirms outstanding at once: more does not publish faster, fewer does slower
+
+
+class _Batch:
+    """Count down what one caller waits for."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.done = threading.Event()
+
+    def settle(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.done.set()
+
+
+@dataclass(slots=True, eq=False)
+class Packet:
+    """One body on its way. After ``publish``, ``error`` is None once the broker has it."""
+
+    routing_key: str
+    body: bytes
+    message_id: str
+    exchange: str = ""
+    error: str | None = "not confirmed in time: the broker is away, blocked or slow"
+    returned: bool = False
+    batch: _Batch | None = field(default=None, repr=False)
+
+
+class Publisher:
+    """Publish to RabbitMQ and know that it arrived.
+
+    Parameters:
+        url: ``amqp://user:password@host:5672/vhost`` (or ``amqps``).
+        timeout_s: how long one call may take, reconnecting included, before it says that it failed.
+        source: who you are, kept with each job.
+
+    Thread-safe. Connects at the first message, keeps its heartbeat, and reconnects by itself.
+
+    Example:
+        >>> with Publisher("amqp://localhost") as publisher:
+        ...     publisher.send(SendGiftCardEmail(gift_card_id=card.id), priority="urgent")
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 10, source: str = "giftcard-jobs") -> None:
+        self._parameters = pika.URLParameters(url)
+        self._parameters.blocked_connection_timeout = timeout_s
+        self._parameters.heartbeat = 30
+        self._parameters.socket_timeout = self._parameters.stack_timeout = timeout_s
+        self._timeout_s = timeout_s
+        self._source = source
+        self._outbox: deque[Packet] = deque()
+        self._unconfirmed: dict[int, Packet] = {}
+        self._sequence = 0
+        self._connection: Any = None
+        self._channel: Any = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closing = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def send(
+        self,
+        message: Message,
+        *,
+        run_at: datetime | None = None,
+        priority: Priority | str = Priority.NORMAL,
+        dedupe_key: str | None = None,
+        traceparent: str | None = None,
+    ) -> UUID:
+        """Publish one message and wait until the broker has it.
+
+        Parameters:
+            run_at: aware time before which it must not run; None means now (or when the message itself says).
+            dedupe_key: a business key, unique for ever: a second message with it does nothing.
+
+        Returns:
+            The job's id.
+
+        Raises:
+            PublishError: not confirmed within ``timeout_s``, or no such queue on this broker.
+        """
+        if run_at is not None and run_at.tzinfo is None:
+            raise ValueError("run_at has no time zone: use datetime.now(UTC) or a zoneinfo.ZoneInfo")
+        envelope = Envelope(
+            message,
+            run_at=run_at,
+            priority=Priority(priority),
+            dedupe_key=dedupe_key,
+            traceparent=traceparent,
+            source=self._source,
+        )
+        self.send_many([envelope])
+        return envelope.id
+
+    def send_many(self, messages: Iterable[Message | Envelope]) -> list[UUID]:
+        """Publish many messages, pipelined, and wait until the broker has them all.
+
+        Returns:
+            Their ids, in order.
+
+        Raises:
+            PublishError: says how many were not confirmed; sending the same envelopes again is safe.
+        """
+        envelopes = [m if isinstance(m, Envelope) else Envelope(m, source=self._source) for m in messages]
+        packets = [Packet(e.routing_key, e.encode(), str(e.id)) for e in envelopes]
+        failed = [p for p in self.publish(packets) if p.error]
+        if failed:
+            raise PublishError(f"{len(failed)} of {len(packets)} messages not published: {failed[0].error}")
+        return [e.id for e in envelopes]
+
+    def publish(self, packets: Sequence[Packet]) -> Sequence[Packet]:
+        """Publish bodies as they are and wait; each packet's ``error`` then says how it went."""
+        if self._closing.is_set():
+            raise PublishError("this publisher is closed: make a new one")
+        if packets:
+            batch = _Batch(len(packets))
+            for packet in packets:
+                packet.batch = batch
+            self._outbox.extend(packets)
+            self._wake()
+            if not batch.done.wait(self._timeout_s):
+                for packet in packets:
+                    packet.batch = None  # nobody waits any more: what is still in the outbox is not sent
+        return packets
+
+    def connected(self) -> bool:
+        """Say whether the broker can be reached now; connects if nothing was published yet."""
+        self._wake()
+        return bool(self._channel and self._channel.is_open)
+
+    def close(self) -> None:
+        """Close the connection. What no call waits for any more is not sent."""
+        self._closing.set()
+        if self._thread:
+            self._call(lambda: self._connection.close() if self._connection.is_open else self._connection.ioloop.stop())
+            self._thread.join(self._timeout_s)
+
+    def _wake(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+                self._thread.start()
+        self._call(self._flush)
+
+    def _call(self, function: Any) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.ioloop.add_callback_threadsafe(function)
+
+    # What follows runs on the publisher's own thread.
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closing.is_set():
+            self._connection = SelectConnection(self._parameters, self._opened, self._stop, self._stop)
+            self._connection.ioloop.start()
+            failures = 0 if self._channel else failures + 1
+            self._lost()
+            self._closing.wait(random.uniform(0, min(5, 0.1 * 2**failures)))  # noqa: S311  # full jitter, not a secret
+
+    def _stop(self, connection: Any, _error: object) -> None:
+        connection.ioloop.stop()
+
+    def _opened(self, connection: Any) -> None:
+        connection.channel(on_open_callback=self._ready)
+
+    def _ready(self, channel: Any) -> None:
+        channel.add_on_close_callback(lambda *_: self._connection.is_open and self._connection.close())
+        channel.add_on_return_callback(self._returned)
+        channel.confirm_delivery(self._confirmed)
+        self._sequence, self._channel = 0, channel
+        self._flush()
+
+    def _lost(self) -> None:
+        """Put what the broker did not confirm in front again: a second copy does nothing, a missing one would."""
+        self._channel = None
+        self._outbox.extendleft(reversed(self._unconfirmed.values()))
+        self._unconfirmed.clear()
+
+    def _flush(self) -> None:
+        while self._channel and self._outbox and len(self._unconfirmed) < WINDOW:
+            packet = self._outbox.popleft()
+            if packet.batch is None:
+                continue
+            self._sequence += 1
+            self._unconfirmed[self._sequence] = packet
+            packet.returned = False
+            self._channel.basic_publish(
+                packet.exchange, packet.routing_key, packet.body, _properties(packet), mandatory=True
+            )
+
+    def _returned(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        for packet in self._unconfirmed.values():
+            if packet.message_id == properties.message_id:
+                packet.returned = True
+
+    def _confirmed(self, frame: Any) -> None:
+        tag, acked = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Ack)
+        tags = [t for t in self._unconfirmed if t <= tag] if frame.method.multiple else [tag]
+        for packet in [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]:
+            packet.error = None if acked and not packet.returned else _refusal(packet)
+            if packet.batch:
+                packet.batch.settle()
+        self._flush()
+
+
+def _refusal(packet: Packet) -> str:
+    if packet.returned:
+        return f"no queue {packet.routing_key!r} on this broker: start the system once, it declares its queues"
+    return f"the broker refused it for {packet.routing_key!r}: the queue is full"
+
+
+def _properties(packet: Packet) -> pika.BasicProperties:
+    return pika.BasicProperties(delivery_mode=2, content_type=CONTENT_TYPE, message_id=packet.message_id)
