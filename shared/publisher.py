@@ -76,7 +76,7 @@ class Publisher:
         self._connection: Any = None
         self._channel: Any = None
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._guard = threading.Lock()
         self._closing = threading.Event()
 
     def __enter__(self) -> Self:
@@ -161,31 +161,42 @@ class Publisher:
         """Close the connection. What no call waits for any more is not sent."""
         self._closing.set()
         if self._thread:
-            self._call(lambda: self._connection.close() if self._connection.is_open else self._connection.ioloop.stop())
+            self._call(self._end)
             self._thread.join(self._timeout_s)
 
     def _wake(self) -> None:
-        with self._starting:
+        with self._guard:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
                 self._thread.start()
         self._call(self._flush)
 
     def _call(self, function: Any) -> None:
-        connection = self._connection
-        if connection is not None:
-            connection.ioloop.add_callback_threadsafe(function)
+        with self._guard:
+            if self._connection is not None:
+                self._connection.ioloop.add_callback_threadsafe(function)
 
     # What follows runs on the publisher's own thread.
 
     def _run(self) -> None:
         failures = 0
         while not self._closing.is_set():
-            self._connection = SelectConnection(self._parameters, self._opened, self._stop, self._stop)
-            self._connection.ioloop.start()
+            connection = SelectConnection(self._parameters, self._opened, self._stop, self._stop)
+            with self._guard:
+                self._connection = connection
+            connection.ioloop.start()
+            with self._guard:
+                self._connection = None
+            connection.ioloop.close()
             failures = 0 if self._channel else failures + 1
             self._lost()
             self._closing.wait(random.uniform(0, min(5, 0.1 * 2**failures)))  # noqa: S311  # full jitter, not a secret
+
+    def _end(self) -> None:
+        if self._connection.is_open:
+            self._connection.close()
+        else:
+            self._connection.ioloop.stop()
 
     def _stop(self, connection: Any, _error: object) -> None:
         connection.ioloop.stop()

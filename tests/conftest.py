@@ -1,0 +1,218 @@
+"""What the tests stand on: a database of its own per test, a virtual host of its own, and a card in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+# Actors are bound to a broker when they are imported, which reads the settings; each test then sets its own.
+os.environ.setdefault("JOBS_DATABASE_URL", "postgresql://set-by-a-fixture")
+os.environ.setdefault("JOBS_RABBITMQ_URL", "amqp://set-by-a-fixture")
+
+import psycopg
+import pytest
+from dramatiq import Worker
+from psycopg.rows import dict_row
+
+from shared import db
+from shared.actor import run as run_envelope
+from shared.broker import get_broker
+from shared.messages import Message
+from shared.publisher import Publisher
+from shared.settings import settings
+from shared.wire import Envelope
+from tests import servers
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Set settings for one test: ``setting(lease_s=1, queues__email_delivery__rate_per_s=100)``."""
+
+    def change(**values: object) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(f"JOBS_{name.upper()}", str(value))
+        settings.cache_clear()
+
+    yield change
+    settings.cache_clear()
+
+
+@pytest.fixture
+def database(setting: Callable[..., None]) -> Iterator[str]:
+    """Lend a migrated database of its own, as this process's settings."""
+    with servers.fresh_database() as url:
+        # No limit by default: a test that is about the rate sets one.
+        rates = {f"queues__{q.replace('-', '_')}__rate_per_s": "10000" for q in settings_queues()}
+        setting(database_url=url, **rates)
+        db.stopping.clear()
+        yield url
+        db.close_pool()
+
+
+def settings_queues() -> tuple[str, ...]:
+    from shared.messages import QUEUES
+
+    return QUEUES
+
+
+@pytest.fixture
+def sql(database: str) -> Iterator[Callable[..., Rows]]:
+    """Run SQL as upstream would: ``sql("SELECT … %s", value)`` gives rows as dictionaries."""
+    with psycopg.connect(database, autocommit=True, row_factory=dict_row) as connection:
+
+        def execute(statement: str, *values: object) -> Rows:
+            cursor = connection.execute(statement, values or None)  # type: ignore[call-overload]  # text of a test
+            return cursor.fetchall() if cursor.description else []
+
+        yield execute
+
+
+@pytest.fixture
+def card(sql: Callable[..., Rows]) -> Callable[..., UUID]:
+    """Issue a card with its ledger entry: ``card(balance="25.00", expired=True, recipient_email=…)``."""
+
+    def issue(balance: str = "25.00", *, expired: bool = False, **fields: object) -> UUID:
+        row = {
+            "id": uuid4(),
+            "currency": "EUR",
+            "balance": Decimal(balance),
+            "code_encrypted": "not-a-real-code",
+            "code_last4": "WXYZ",
+            "expires_on": date.today() + timedelta(days=-2 if expired else 365),
+            "recipient_email": "ada@example.com",
+            "recipient_phone": "+14155550123",
+            **fields,
+        }
+        names = ", ".join(row)
+        sql(
+            f"WITH c AS (INSERT INTO gift_cards ({names}, ledger_sequence)"  # noqa: S608  # names of a test
+            f" VALUES ({', '.join(['%s'] * len(row))}, 1) RETURNING *)"
+            " INSERT INTO transactions (gift_card_id, sequence, type, currency, amount, balance_before, balance_after,"
+            " idempotency_key) SELECT id, 1, 'ISSUE', currency, balance, 0, balance, 'issue:' || id FROM c",
+            *row.values(),
+        )
+        return UUID(str(row["id"]))
+
+    return issue
+
+
+@pytest.fixture
+def ledger(sql: Callable[..., Rows]) -> Callable[..., list[Decimal]]:
+    """Give the amounts booked on a card under a type, in order."""
+
+    def amounts(card_id: UUID, kind: str = "EXPIRY") -> list[Decimal]:
+        rows = sql("SELECT amount FROM transactions WHERE gift_card_id = %s AND type = %s ORDER BY sequence", card_id, kind)
+        return [row["amount"] for row in rows]
+
+    return amounts
+
+
+@pytest.fixture
+def deliver(database: str) -> Callable[..., list[UUID]]:
+    """Let workers of this process run messages (or envelopes), all at once, and give the jobs' ids."""
+
+    def run(*messages: Message | Envelope) -> list[UUID]:
+        envelopes = [m if isinstance(m, Envelope) else Envelope(m) for m in messages]
+        with ThreadPoolExecutor(max(1, len(envelopes))) as threads:
+            list(threads.map(run_envelope, envelopes))
+        return [e.id for e in envelopes]
+
+    return run
+
+
+@pytest.fixture
+def job(sql: Callable[..., Rows]) -> Callable[[UUID], dict[str, Any]]:
+    """Give a job's row by its id."""
+    return lambda job_id: sql("SELECT * FROM jobs WHERE id = %s", job_id)[0]
+
+
+@pytest.fixture
+def rabbitmq(setting: Callable[..., None]) -> Iterator[str]:
+    """Lend a virtual host of its own, as this process's settings."""
+    with servers.fresh_vhost() as url:
+        setting(rabbitmq_url=url)
+        get_broker().use(url)
+        yield url
+
+
+@pytest.fixture
+def publisher(rabbitmq: str) -> Iterator[Publisher]:
+    """Publish to this test's virtual host, in which every queue is declared."""
+    from services.scheduler.relay import declare_queues
+
+    declare_queues()
+    with Publisher(rabbitmq, source="test") as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def worker(database: str, rabbitmq: str) -> Iterator[Callable[..., Worker]]:
+    """Start a Dramatiq worker in this process: ``worker("gift-card-expiry")`` with its service's actors imported."""
+    with ExitStack() as stack:
+
+        def start(*queues: str) -> Worker:
+            worker = Worker(get_broker(), queues=set(queues) or None, worker_timeout=100)
+            worker.start()
+            stack.callback(_stop, worker)
+            return worker
+
+        yield start
+
+
+def _stop(worker: Worker) -> None:
+    worker.stop(10_000)
+    middleware = get_broker().middleware
+    middleware[:] = [m for m in middleware if getattr(m, "worker", None) is not worker]
+
+
+@pytest.fixture
+def process(database: str, rabbitmq: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a service as its own process: ``process("expiry", failpoints="effect=kill")``; ended with the test."""
+    with ExitStack() as stack:
+
+        def start(service: str, *, failpoints: str = "", **env: str) -> subprocess.Popen[str]:
+            command = (
+                [sys.executable, "-m", "services.scheduler"]
+                if service == "scheduler"
+                else [sys.executable, "-m", "dramatiq", f"services.{service}.actors", "--processes", "1"]
+            )
+            values = {"JOBS_HTTP_PORT": "0", "JOBS_FAILPOINTS": failpoints, **env}
+            child = subprocess.Popen(command, env=os.environ | values, text=True, stderr=subprocess.PIPE)
+            stack.callback(_end, child)
+            return child
+
+        yield start
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    child.terminate()
+    try:
+        child.communicate(timeout=15)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], None]:
+    """Wait until something is true, long enough that only a real failure fails: ``eventually(lambda: …)``."""
+
+    def wait(condition: Callable[[], object], within_s: float = 60) -> None:
+        deadline = time.monotonic() + within_s
+        while not condition():
+            assert time.monotonic() < deadline, "did not come true in time"
+            threading.Event().wait(0.05)
+
+    return wait
