@@ -36,11 +36,14 @@ Function: TypeAlias = Callable[[M, Job], Outcome]
 URGENT_FIRST = {Priority.URGENT: 0, Priority.NORMAL: 10}  # Dramatiq takes the lower number first
 
 
-def actor(message: type[M]) -> Callable[[Function[M]], Function[M]]:
+def actor(message: type[M], *, admit: Callable[[M, Job], None] | None = None) -> Callable[[Function[M]], Function[M]]:
     """Make a function the actor of a message, on its queue and on the urgent one beside it.
 
+    Parameters:
+        admit: look at a message whose time has not come yet, so that what can never be done is rejected now.
+
     The function gets the message and the job, and says how it ended: return (or return ``Skipped``), raise
-    ``PermanentError``, ``Rejected`` or ``RetryLater``; anything else it raises is transient and retried.
+    ``PermanentError``, ``Rejected``, ``RetryLater`` or ``Transient``; whatever else it raises is transient too.
 
     Example:
         >>> @actor(ExpireGiftCard)
@@ -50,6 +53,7 @@ def actor(message: type[M]) -> Callable[[Function[M]], Function[M]]:
 
     def register(function: Function[M]) -> Function[M]:
         FUNCTIONS[message.name] = cast(Function[Any], function)
+        ADMIT[message.name] = cast(Callable[[Any, Job], None], admit or (lambda *_: None))
         for priority in URGENT_FIRST:
             queue = lane(message.queue, priority)
             _declare(f"{message.name}@{queue}", queue, priority, run)
@@ -61,6 +65,7 @@ def actor(message: type[M]) -> Callable[[Function[M]], Function[M]]:
 
 
 FUNCTIONS: dict[str, Function[Any]] = {}
+ADMIT: dict[str, Callable[[Any, Job], None]] = {}
 
 
 def _declare(name: str, queue: str, priority: Priority, function: Callable[..., None]) -> None:
@@ -88,10 +93,22 @@ def run(envelope: Envelope) -> None:
     failpoint("claimed")
     if job is None:
         metrics.duplicates.labels(queue).inc()
-    elif job.state != "running":
-        _report(job, job.state if job.state == "skipped" else "parked", job.reason)
+    elif job.state == "skipped":
+        _report(job, "skipped", job.reason)
+    elif job.state == "scheduled":
+        _park(job, envelope)
     else:
         _run_claimed(job, envelope.message)
+
+
+def _park(job: Job, envelope: Envelope) -> None:
+    """Leave a job to its time, unless it can be seen now that it can never be done."""
+    try:
+        with job.effect():
+            ADMIT[job.name](envelope.message, job)
+        _report(job, "parked", None)
+    except Rejected as error:
+        refusals.reject(job.id, job.queue, error.reason, error.detail or "", name=job.name)
 
 
 def _claim(envelope: Envelope) -> Job | None:
@@ -146,7 +163,8 @@ def _outcome(job: Job, message: Message) -> tuple[str, str | None]:
     except Exception as error:  # noqa: BLE001  # any other error of an actor means: try again
         logs.get().warning("attempt_failed", **_facts(job), **logs.place(error))
         if job.attempt < job.max_attempts:
-            return _again(job, backoff_s(job.name, job.attempt), error, refund=False)
+            wait_s = max(backoff_s(job.name, job.attempt), getattr(error, "after_s", None) or 0)
+            return _again(job, wait_s, error, refund=False)
         return _end(job, "failed", "retries_exhausted", error)
 
 

@@ -33,6 +33,14 @@ class Rejected(JobError):
         self.grace_s = grace_s
 
 
+class Transient(JobError):
+    """Say that a retry may help, in ``after_s`` seconds at the soonest (None: when the backoff says)."""
+
+    def __init__(self, reason: str, detail: str | None = None, *, after_s: float | None = None) -> None:
+        super().__init__(reason, detail)
+        self.after_s = after_s
+
+
 class RetryLater(JobError):
     """Say that somebody asked us to wait ``after_s`` seconds: no attempt is burnt."""
 

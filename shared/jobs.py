@@ -42,7 +42,8 @@ ON CONFLICT (id) DO UPDATE SET
     worker = %(worker)s, started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s
 WHERE j.name = excluded.name
   AND (j.state = 'queued' OR (j.state = 'scheduled' AND j.run_at <= clock_timestamp()))
-RETURNING id, name, queue, state, attempt, max_attempts, epoch, run_at, enqueued_at, started_at, gift_card_id, reason
+RETURNING id, name, queue, state, priority, attempt, max_attempts, epoch, run_at, enqueued_at, started_at,
+    gift_card_id, reason
 """
 
 HOLD_KEY: LiteralString = "SELECT hold_key(%(dedupe_key)s, %(id)s, %(name)s, %(data)s) AS job_id"
@@ -99,6 +100,7 @@ class Job:
     name: str
     queue: str
     state: str
+    priority: int
     attempt: int
     max_attempts: int
     epoch: int
@@ -129,9 +131,14 @@ class Job:
             self._connection = self._effect.enter_context(db.transaction())
         return self._connection
 
+    @property
+    def level(self) -> Priority:
+        """Give this job's priority, for the jobs it hands on to."""
+        return LEVELS[self.priority]
+
     def age_s(self) -> float:
         """Say how long ago this job came in, by the database's clock at its start."""
-        return ((self.started_at or self.enqueued_at) - self.enqueued_at).total_seconds()
+        return max(0.0, ((self.started_at or self.enqueued_at) - self.enqueued_at).total_seconds())
 
     @contextmanager
     def step(self, *, cancellable: bool = True) -> Iterator[db.Connection]:

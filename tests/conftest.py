@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,9 +22,11 @@ os.environ.setdefault("JOBS_RABBITMQ_URL", "amqp://set-by-a-fixture")
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from dramatiq import Worker
 from psycopg.rows import dict_row
 
+from services.delivery import sms, smtp
 from shared import db
 from shared.actor import run as run_envelope
 from shared.broker import get_broker
@@ -32,8 +35,11 @@ from shared.publisher import Publisher
 from shared.settings import settings
 from shared.wire import Envelope
 from tests import servers
+from tests.outside import Outside
 
 Rows = list[dict[str, Any]]
+CODE = "GIFT-7Q4X-9WXYZ"
+CODE_KEY = "4yQ7hJm0o8XhL1m4v0zqVY8aD0uT1n2bq7l0aXcE3vE="
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def card(sql: Callable[..., Rows]) -> Callable[..., UUID]:
             "id": uuid4(),
             "currency": "EUR",
             "balance": Decimal(balance),
-            "code_encrypted": "not-a-real-code",
+            "code_encrypted": Fernet(CODE_KEY).encrypt(CODE.encode()).decode(),
             "code_last4": "WXYZ",
             "expires_on": date.today() + timedelta(days=-2 if expired else 365),
             "recipient_email": "ada@example.com",
@@ -97,7 +103,7 @@ def card(sql: Callable[..., Rows]) -> Callable[..., UUID]:
         }
         names = ", ".join(row)
         sql(
-            f"WITH c AS (INSERT INTO gift_cards ({names}, ledger_sequence)"  # noqa: S608  # names of a test
+            f"WITH c AS (INSERT INTO gift_cards ({names}, ledger_sequence)"
             f" VALUES ({', '.join(['%s'] * len(row))}, 1) RETURNING *)"
             " INSERT INTO transactions (gift_card_id, sequence, type, currency, amount, balance_before, balance_after,"
             " idempotency_key) SELECT id, 1, 'ISSUE', currency, balance, 0, balance, 'issue:' || id FROM c",
@@ -113,7 +119,9 @@ def ledger(sql: Callable[..., Rows]) -> Callable[..., list[Decimal]]:
     """Give the amounts booked on a card under a type, in order."""
 
     def amounts(card_id: UUID, kind: str = "EXPIRY") -> list[Decimal]:
-        rows = sql("SELECT amount FROM transactions WHERE gift_card_id = %s AND type = %s ORDER BY sequence", card_id, kind)
+        rows = sql(
+            "SELECT amount FROM transactions WHERE gift_card_id = %s AND type = %s ORDER BY sequence", card_id, kind
+        )
         return [row["amount"] for row in rows]
 
     return amounts
@@ -126,10 +134,18 @@ def deliver(database: str) -> Callable[..., list[UUID]]:
     def run(*messages: Message | Envelope) -> list[UUID]:
         envelopes = [m if isinstance(m, Envelope) else Envelope(m) for m in messages]
         with ThreadPoolExecutor(max(1, len(envelopes))) as threads:
-            list(threads.map(run_envelope, envelopes))
+            list(threads.map(_run_in_a_thread, envelopes))
         return [e.id for e in envelopes]
 
     return run
+
+
+def _run_in_a_thread(envelope: Envelope) -> None:
+    try:
+        run_envelope(envelope)
+    finally:  # as a worker's thread does at its end
+        smtp.close()
+        sms.close()
 
 
 @pytest.fixture
@@ -203,6 +219,14 @@ def _end(child: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
+
+
+@pytest.fixture
+def outside(setting: Callable[..., None]) -> Iterator[Outside]:
+    """Lend an SMTP relay and a Twilio of its own, as this process's settings, and a key for card codes."""
+    with Outside() as world:
+        setting(code_keys=json.dumps([CODE_KEY]), settle_s=0, **world.settings())
+        yield world
 
 
 @pytest.fixture

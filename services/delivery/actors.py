@@ -1,0 +1,53 @@
+"""The doors of the delivery service: ``dramatiq services.delivery.actors``."""
+
+from dramatiq import Middleware
+
+from services.delivery import channels, handoff, sending, sms, smtp
+from shared.actor import Outcome, actor
+from shared.broker import get_broker
+from shared.jobs import Job
+from shared.messages import DeliverGiftCard, SendGiftCardEmail, SendGiftCardSms
+
+
+class HangUp(Middleware):
+    """Close a worker thread's connections to the providers when it ends."""
+
+    def before_worker_thread_shutdown(self, *_: object) -> None:
+        """Say goodbye to the relay and to Twilio."""
+        smtp.close()
+        sms.close()
+
+
+get_broker().add_middleware(HangUp())
+
+
+@actor(DeliverGiftCard, admit=handoff.admit)
+def deliver_gift_card(message: DeliverGiftCard, job: Job) -> Outcome:
+    """Hand a card over to e-mail, SMS or both."""
+    return handoff.hand_off(message, job)
+
+
+@actor(SendGiftCardEmail)
+def send_gift_card_email(message: SendGiftCardEmail, job: Job) -> Outcome:
+    """E-mail a card to its recipient."""
+    return sending.deliver(
+        job,
+        message.gift_card_id,
+        channels.EMAIL,
+        hint=message.recipient_email,
+        template_id=message.template_id,
+        delivery_id=message.delivery_id,
+    )
+
+
+@actor(SendGiftCardSms)
+def send_gift_card_sms(message: SendGiftCardSms, job: Job) -> Outcome:
+    """Text a card to its recipient."""
+    return sending.deliver(
+        job,
+        message.gift_card_id,
+        channels.SMS,
+        hint=message.recipient_phone,
+        template_id="gift_card",
+        delivery_id=message.delivery_id,
+    )
