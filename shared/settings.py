@@ -16,6 +16,10 @@ from shared.messages import QUEUES
 PREFIX = "JOBS_"
 
 
+# Read by tests and by shared/failpoints.py, not by a service.
+FOR_TESTS = {"JOBS_FAILPOINTS", "JOBS_TEST_DATABASE_URL", "JOBS_TEST_RABBITMQ_URL", "JOBS_TEST_MANAGEMENT_URL"}
+
+
 class QueueSettings(BaseModel):
     """How one queue is worked on. The defaults are the seed's."""
 
@@ -175,7 +179,7 @@ def _read_files() -> None:
 
 
 def _refuse_unknown() -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | FOR_TESTS
     for name in os.environ:
         if name.startswith(PREFIX) and name.removesuffix("_FILE").split("__")[0] not in known:
             near = get_close_matches(name, known, n=1)
