@@ -12,6 +12,19 @@ from shared.failpoints import failpoint
 from shared.jobs import Job
 from shared.settings import settings
 
+COMPLETED = ["succeeded", "skipped", "cancelled"]
+FAILED = ["failed", "rejected"]
+
+# One run per date; a run that failed or was cancelled gives its date to the next one.
+HOLD_DATE: LiteralString = """
+WITH held AS (SELECT 'cleanup:' || coalesce(%(as_of)s, clock_timestamp())::date AS key)
+SELECT key, hold_key(key, %(job_id)s, %(name)s, '{}') AS holder FROM held
+"""
+TAKE_DATE_OVER: LiteralString = """
+UPDATE job_keys k SET job_id = %(job_id)s FROM jobs j
+WHERE k.dedupe_key = %(key)s AND j.id = k.job_id AND j.state IN ('failed', 'cancelled') RETURNING k.job_id
+"""
+
 # Revoked tokens stay until they expire: who uses one again has stolen it, and must be recognised.
 TOKENS: LiteralString = """
 WITH gone AS (
@@ -22,37 +35,37 @@ WITH gone AS (
 DELETE FROM refresh_tokens WHERE id IN (SELECT id FROM gone)
 """
 
-# Keys stay in job_keys for ever, so a pruned job cannot be made again.
-COMPLETED: LiteralString = """
-WITH excess AS (
-    SELECT j.id FROM unnest(%(queues)s::text[]) AS q (queue), LATERAL (
-        SELECT id, finished_at, row_number() OVER (ORDER BY finished_at DESC) AS place FROM jobs
-        WHERE queue = q.queue AND state IN ('succeeded', 'skipped', 'cancelled')
-    ) j
-    WHERE j.finished_at < clock_timestamp() - make_interval(secs => %(keep_s)s) OR j.place > %(keep_count)s
-    LIMIT %(rows)s
-)
-DELETE FROM jobs WHERE id IN (SELECT id FROM excess) AND finished_at IS NOT NULL
+# The newest finished job of a queue that is one too many.
+EXCESS: LiteralString = """
+SELECT finished_at, id FROM unnest(%(states)s::text[]) AS s (state), LATERAL (
+    SELECT finished_at, id FROM jobs j WHERE j.queue = %(queue)s AND j.state = s.state
+    ORDER BY finished_at DESC, id DESC LIMIT %(keep_count)s + 1
+) newest ORDER BY finished_at DESC, id DESC OFFSET %(keep_count)s LIMIT 1
 """
 
-FAILED: LiteralString = """
-WITH old AS (
-    SELECT id FROM jobs WHERE state IN ('failed', 'rejected')
-        AND finished_at < clock_timestamp() - make_interval(secs => %(keep_s)s) LIMIT %(rows)s
+# A row that an operator is just retrying is locked, and left. Keys stay in job_keys for ever, so that a pruned job
+# cannot be made again.
+FINISHED: LiteralString = """
+WITH gone AS (
+    SELECT id FROM jobs WHERE queue = %(queue)s AND state = ANY(%(states)s)
+        AND (finished_at < clock_timestamp() - make_interval(secs => %(keep_s)s)
+             OR (finished_at, id) <= (%(finished_at)s::timestamptz, %(id)s::uuid))
+    LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 )
-DELETE FROM jobs WHERE id IN (SELECT id FROM old)
+DELETE FROM jobs WHERE id IN (SELECT id FROM gone)
 """
 
+# A fact that was not published yet is nobody's past.
 EVENTS: LiteralString = """
 WITH old AS (
-    SELECT id FROM events WHERE created_at < clock_timestamp() - make_interval(days => 30) ORDER BY id LIMIT %(rows)s
+    SELECT id FROM events WHERE published_at < clock_timestamp() - make_interval(days => 30) ORDER BY id LIMIT %(rows)s
 )
 DELETE FROM events WHERE id IN (SELECT id FROM old)
 """
 
 
 def clean_tokens(job: Job, as_of: datetime | None) -> Skipped | None:
-    """Delete tokens that expired longer ago than the grace, once per date."""
+    """Delete tokens that expired longer ago than the grace, once per date (in UTC)."""
     if not _first_today(job, as_of):
         return Skipped("already_run", "tokens have been cleaned on this date")
     deleted = _in_slices(job, TOKENS, {"as_of": as_of, "grace_s": settings().token_grace_s})
@@ -61,23 +74,32 @@ def clean_tokens(job: Job, as_of: datetime | None) -> Skipped | None:
 
 
 def prune(job: Job, queues: list[str]) -> Skipped | None:
-    """Delete finished jobs past their retention, and old events."""
+    """Delete finished jobs past their retention, queue by queue, and old events."""
     own = settings()
-    keep = {"queues": queues, "keep_s": own.keep_completed_s, "keep_count": own.keep_completed_count}
-    deleted = _in_slices(job, COMPLETED, keep)
-    deleted += _in_slices(job, FAILED, {"keep_s": own.keep_failed_s})
+    deleted = 0
+    for queue in queues:
+        completed = {"queue": queue, "states": COMPLETED, "keep_s": own.keep_completed_s}
+        deleted += _in_slices(job, FINISHED, completed | _excess(job, completed, own.keep_completed_count))
+        failed = {"queue": queue, "states": FAILED, "keep_s": own.keep_failed_s}
+        deleted += _in_slices(job, FINISHED, failed | {"finished_at": None, "id": None})
     deleted += _in_slices(job, EVENTS, {})
     return None if deleted else Skipped("nothing_due")
+
+
+def _excess(job: Job, given: Mapping[str, Any], keep_count: int) -> dict[str, Any]:
+    with job.step() as connection:
+        row = connection.execute(EXCESS, {**given, "keep_count": keep_count}).fetchone()
+    return row or {"finished_at": None, "id": None}
 
 
 def _first_today(job: Job, as_of: datetime | None) -> bool:
     """Hold this date's key; a run that crashed keeps it and goes on."""
     with job.step() as connection:
-        row = connection.execute(
-            "SELECT hold_key('cleanup:' || coalesce(%s, clock_timestamp())::date, %s, %s, '{}') AS holder",
-            (as_of, job.id, job.name),
-        ).fetchone()
-    return bool(row and row["holder"] == job.id)
+        given: dict[str, Any] = {"as_of": as_of, "job_id": job.id, "name": job.name}
+        row: Any = connection.execute(HOLD_DATE, given).fetchone()
+        if row["holder"] == job.id:
+            return True
+        return connection.execute(TAKE_DATE_OVER, given | {"key": row["key"]}).fetchone() is not None
 
 
 def _in_slices(job: Job, statement: LiteralString, given: Mapping[str, Any]) -> int:

@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
-from shared import db, metrics
+import psycopg
+
+from shared import db, logs, metrics
 from shared.actor import Skipped
 from shared.cards import read
+from shared.errors import PermanentError
 from shared.failpoints import failpoint
 from shared.jobs import Job
 from shared.settings import settings
@@ -17,6 +20,7 @@ EXPIRE: LiteralString = """
 WITH due AS (
     SELECT id, currency, balance, expiry_version, ledger_sequence + 1 AS sequence FROM gift_cards
     WHERE id = ANY(%(ids)s) AND status = 'ACTIVE' AND expires_at <= clock_timestamp()
+        AND expiry_version = coalesce(%(version)s, expiry_version)
     ORDER BY id FOR UPDATE
 ), expired AS (
     UPDATE gift_cards c
@@ -38,10 +42,14 @@ SELECT currency, count(*) AS cards, sum(balance) AS amount FROM due GROUP BY cur
 NEXT_DUE: LiteralString = """
 SELECT array_agg(id) AS ids FROM (
     SELECT id FROM gift_cards
-    WHERE status = 'ACTIVE' AND expires_at <= least(%(as_of)s, clock_timestamp())
+    WHERE status = 'ACTIVE' AND expires_at <= least(%(as_of)s, clock_timestamp()) AND id <> ALL(%(broken)s::uuid[])
     ORDER BY expires_at, id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 ) slice
 """
+
+LEDGER_BROKEN = (
+    "the balance is not what the ledger ends with, so nothing can be booked: book what is missing, then retry"
+)
 
 
 def expire(job: Job, card_id: UUID, expiry_version: int | None) -> Skipped | None:
@@ -49,38 +57,69 @@ def expire(job: Job, card_id: UUID, expiry_version: int | None) -> Skipped | Non
 
     Raises:
         Rejected: there is no such card.
+        PermanentError: its ledger does not end with its balance.
     """
-    if expiry_version is None and _expire(job, job.transaction, [card_id]):
+    try:
+        if _expire(job, job.transaction, [card_id], expiry_version):
+            return None
+        card = read(job.transaction, card_id)
+        if card.status != "ACTIVE":
+            return Skipped(card.status.lower())
+        if expiry_version not in (None, card.expiry_version):
+            return Skipped("extended", f"the card is at expiry version {card.expiry_version}, not {expiry_version}")
+        if card.expires_at > card.now:
+            return Skipped("not_due", f"the card expires at {card.expires_at.isoformat()}")
+        _expire(job, job.transaction, [card_id], expiry_version)  # its time came between the two statements
         return None
-    card = read(job.transaction, card_id)
-    if card.status != "ACTIVE":
-        return Skipped(card.status.lower())
-    if expiry_version not in (None, card.expiry_version):
-        return Skipped("extended", f"the card is at expiry version {card.expiry_version}, not {expiry_version}")
-    if card.expires_at > card.now:
-        return Skipped("not_due", f"the card expires at {card.expires_at.isoformat()}")
-    _expire(job, job.transaction, [card_id])
-    return None
+    except psycopg.IntegrityError:
+        raise PermanentError("ledger_broken", LEDGER_BROKEN) from None
 
 
 def expire_due(job: Job, as_of: datetime | None) -> Skipped | None:
-    """Expire every card that is due (at ``as_of``, if given), slice by slice, each in a transaction of its own."""
-    total = 0
-    while slice_ := _expire_slice(job, as_of):
+    """Expire every card that is due (at ``as_of``, if given), slice by slice, each in a transaction of its own.
+
+    Raises:
+        PermanentError: some cards' ledgers do not end with their balances; all the others are expired.
+    """
+    total, broken = 0, list[UUID]()
+    while slice_ := _expire_slice(job, as_of, broken):
         total += slice_
         failpoint("slice")
+    if broken:
+        raise PermanentError("ledger_broken", f"{LEDGER_BROKEN}; cards: {', '.join(map(str, broken[:20]))}")
     return None if total else Skipped("nothing_due")
 
 
-def _expire_slice(job: Job, as_of: datetime | None) -> int:
+def _expire_slice(job: Job, as_of: datetime | None, broken: list[UUID]) -> int:
+    """Expire one slice and say how many cards it had; those that cannot be booked join ``broken``."""
     with job.step() as connection:
-        row = connection.execute(NEXT_DUE, {"rows": settings().slice_rows, "as_of": as_of}).fetchone()
-        ids = row["ids"] if row else None
-        return _expire(job, connection, ids) if ids else 0
+        given = {"rows": settings().slice_rows, "as_of": as_of, "broken": broken}
+        row = connection.execute(NEXT_DUE, given).fetchone()
+        ids: list[UUID] = (row and row["ids"]) or []
+        try:
+            with connection.transaction():
+                _expire(job, connection, ids)
+        except psycopg.IntegrityError:
+            broken += _expire_one_by_one(job, connection, ids)
+    return len(ids)
 
 
-def _expire(job: Job, connection: db.Connection, ids: list[UUID]) -> int:
-    rows = connection.execute(EXPIRE, {"ids": ids, "job_id": job.id}).fetchall()
+def _expire_one_by_one(job: Job, connection: db.Connection, ids: list[UUID]) -> list[UUID]:
+    """Expire what can be expired of a slice that failed as a whole. Returns the other cards."""
+    broken = []
+    for card_id in ids:
+        try:
+            with connection.transaction():
+                _expire(job, connection, [card_id])
+        except psycopg.IntegrityError:
+            logs.get().error("ledger_broken", job_id=str(job.id), gift_card_id=str(card_id))
+            broken.append(card_id)
+    return broken
+
+
+def _expire(job: Job, connection: db.Connection, ids: list[UUID], expiry_version: int | None = None) -> int:
+    given = {"ids": ids, "version": expiry_version, "job_id": job.id}
+    rows = connection.execute(EXPIRE, given).fetchall() if ids else []
     for row in rows:
         metrics.expired_cards.labels(row["currency"]).inc(row["cards"])
         metrics.expired_value.labels(row["currency"]).inc(float(row["amount"]))

@@ -8,24 +8,26 @@ from typing import LiteralString
 from shared.actor import Skipped
 from shared.cards import Card, read, recipient_changed
 from shared.enqueue import enqueue
+from shared.failpoints import failpoint
 from shared.jobs import Job
 from shared.messages import SendExpiryReminder, SendGiftCardEmail
 from shared.settings import settings
 
-# A reminder is planned for its hour where the owner lives. Planned ahead by a day, caught up for a day; of several that
-# are late for one card only the nearest to its expiry remains; none lies before the card itself.
+# A reminder is planned for its hour where the owner lives: a day ahead, and up to three days late, so that a long
+# weekend without us costs nobody a reminder. Of several that are late for one card only the nearest to its expiry
+# remains, and none lies before the card itself. Ordered, so that two planners meet in order and not in a deadlock.
 PLAN: LiteralString = """
 WITH t AS (SELECT least(%(as_of)s, clock_timestamp()) AS now), planned AS (
     SELECT c.id, c.expiry_version, c.expires_at, c.created_at, d.days,
         wall_instant((c.expires_on - d.days)::timestamp + make_interval(hours => %(hour)s), c.time_zone) AS run_at
-    FROM t, unnest(%(days)s::integer[]) AS d (days)
-    JOIN gift_cards c ON c.status = 'ACTIVE' AND c.balance > 0 AND c.recipient_email IS NOT NULL
-        AND c.expires_at BETWEEN clock_timestamp() + make_interval(days => d.days - 2)
-                             AND clock_timestamp() + make_interval(days => d.days + 3)
+    FROM t, unnest(%(days)s::integer[]) AS d (days), gift_cards c
+    WHERE c.status = 'ACTIVE' AND c.balance > 0 AND c.recipient_email IS NOT NULL
+        AND c.expires_at BETWEEN t.now + make_interval(days => d.days - 4) AND t.now + make_interval(days => d.days + 3)
 ), timely AS (
     SELECT DISTINCT ON (id, CASE WHEN run_at > now THEN days END) planned.*
     FROM planned, t
-    WHERE run_at BETWEEN greatest(created_at, now - interval '1 day') AND now + interval '1 day'
+    WHERE run_at BETWEEN greatest(created_at, now - interval '3 days') AND now + interval '1 day'
+        AND run_at < expires_at AND expires_at > clock_timestamp()
     ORDER BY id, CASE WHEN run_at > now THEN days END, days
 )
 SELECT count(enqueue_job('send_expiry_reminder',
@@ -35,7 +37,7 @@ SELECT count(enqueue_job('send_expiry_reminder',
 FROM (
     SELECT * FROM timely t WHERE NOT EXISTS (
         SELECT FROM job_keys k WHERE k.dedupe_key = 'reminder:' || t.id || ':v' || t.expiry_version || ':d' || t.days)
-    ORDER BY run_at LIMIT %(rows)s
+    ORDER BY run_at, id LIMIT %(rows)s
 ) slice
 """
 
@@ -63,6 +65,7 @@ def plan(job: Job, as_of: datetime | None) -> Skipped | None:
         if not row or not row["planned"]:
             return None if total else Skipped("nothing_due")
         total += row["planned"]
+        failpoint("slice")
 
 
 def remind(job: Job, message: SendExpiryReminder) -> Skipped | None:

@@ -1,0 +1,96 @@
+"""Workers killed as by kill -9, at every step: the scheduler's rescue and a second worker leave exactly one entry."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TypeAlias
+from uuid import UUID
+
+import pytest
+from dramatiq import Worker
+
+from shared import metrics
+from shared.messages import ExpireDueGiftCards, ExpireGiftCard, Message
+from shared.publisher import Publisher
+from tests.expiry.conftest import NO_TIMETABLE, Eventually, Issue, JobOf, Ledger, Setting, Sql
+
+Process: TypeAlias = Callable[..., subprocess.Popen[str]]
+Kill: TypeAlias = Callable[[Message, str], UUID]
+FINAL = {"succeeded", "skipped", "failed", "rejected", "cancelled"}
+
+
+@pytest.fixture
+def kill(process: Process, publisher: Publisher, setting: Setting) -> Kill:
+    """Publish a message to a worker process that dies at a failpoint, and wait for its death."""
+    setting(lease_s=1, timetable=NO_TIMETABLE)
+
+    def at(message: Message, failpoint: str) -> UUID:
+        job_id = publisher.send(message)
+        process("expiry", failpoints=f"{failpoint}=kill").communicate(timeout=60)
+        return job_id
+
+    return at
+
+
+@pytest.fixture
+def recover(process: Process, worker: Callable[..., Worker], job: JobOf, eventually: Eventually) -> Callable[..., None]:
+    """Start a scheduler and a healthy worker, and wait for the job's end."""
+
+    def until_final(job_id: UUID) -> None:
+        process("scheduler")
+        worker("gift-card-expiry")
+        eventually(lambda: job(job_id)["state"] in FINAL)
+
+    return until_final
+
+
+@pytest.mark.parametrize("failpoint", ["claimed", "effect"])
+def test_a_worker_killed_before_the_effect_is_committed_books_nothing_and_another_books_once(
+    card: Issue, kill: Kill, recover: Callable[..., None], ledger: Ledger, job: JobOf, failpoint: str
+) -> None:
+    card_id = card(expired=True)
+
+    job_id = kill(ExpireGiftCard(gift_card_id=card_id), failpoint)
+    assert (job(job_id)["state"], ledger(card_id)) == ("running", [])
+    recover(job_id)
+
+    assert ledger(card_id) == [Decimal(-25)]
+    assert (job(job_id)["state"], job(job_id)["attempt"], job(job_id)["stalls"]) == ("succeeded", 2, 1)
+
+
+def test_a_worker_killed_after_the_effect_and_before_the_ack_is_not_repeated(
+    card: Issue, kill: Kill, worker: Callable[..., Worker], ledger: Ledger, job: JobOf, eventually: Eventually
+) -> None:
+    card_id = card(expired=True)
+    duplicates = metrics.duplicates.labels("gift-card-expiry")._value
+    before = duplicates.get()
+
+    job_id = kill(ExpireGiftCard(gift_card_id=card_id), "committed")
+    assert (job(job_id)["state"], ledger(card_id)) == ("succeeded", [Decimal(-25)])
+    worker("gift-card-expiry")
+    eventually(lambda: duplicates.get() > before)  # the broker delivers it again
+
+    assert ledger(card_id) == [Decimal(-25)]
+    assert (job(job_id)["state"], job(job_id)["attempt"]) == ("succeeded", 1)
+
+
+def test_a_sweep_killed_between_slices_goes_on_where_it_stopped(
+    card: Issue,
+    kill: Kill,
+    recover: Callable[..., None],
+    ledger: Ledger,
+    job: JobOf,
+    sql: Sql,
+    setting: Setting,
+) -> None:
+    setting(slice_rows=2)
+    cards = [card(expired=True) for _ in range(5)]
+
+    job_id = kill(ExpireDueGiftCards(), "slice")
+    assert sql("SELECT count(*) AS booked FROM transactions WHERE type = 'EXPIRY'") == [{"booked": 2}]
+    recover(job_id)
+
+    assert [ledger(card_id) for card_id in cards] == [[Decimal(-25)]] * 5
+    assert job(job_id)["state"] == "succeeded"
