@@ -50,7 +50,7 @@ ON CONFLICT (dedupe_key) DO NOTHING RETURNING id
 """
 
 GIFT_SENT: LiteralString = """
-SELECT FROM deliveries WHERE gift_card_id = %s AND kind = 'gift' AND state IN ('sent', 'delivered') LIMIT 1
+SELECT 1 FROM deliveries WHERE gift_card_id = %s AND kind = 'gift' AND state IN ('sent', 'delivered') LIMIT 1
 """
 
 
@@ -101,6 +101,6 @@ def _refusal(job: Job, message: SendExpiryReminder, card: Card) -> Skipped | Non
         return Skipped("no_address")
     if recipient_changed(card, "email", message.recipient_email):
         return Skipped("recipient_changed")
-    if not job.transaction.execute(GIFT_SENT, (card.id,)).fetchone():
+    if job.transaction.execute(GIFT_SENT, (card.id,)).fetchone() is None:
         return Skipped("gift_not_sent", "nobody has received this card yet")
     return None

@@ -47,8 +47,10 @@ def till(database: str) -> Till:
     def redeem(card_id: UUID, amount: str) -> Iterator[None]:
         with psycopg.connect(database) as connection:
             connection.execute(
-                "WITH c AS (UPDATE gift_cards SET balance = balance - %(amount)s, ledger_sequence = ledger_sequence + 1,"
-                " status = CASE WHEN balance = %(amount)s THEN 'REDEEMED' ELSE status END WHERE id = %(id)s RETURNING *)"
+                "WITH c AS (UPDATE gift_cards SET balance = balance - %(amount)s,"
+                " ledger_sequence = ledger_sequence + 1,"
+                " status = CASE WHEN balance = %(amount)s THEN 'REDEEMED' ELSE status END"
+                " WHERE id = %(id)s RETURNING *)"
                 " INSERT INTO transactions (gift_card_id, sequence, type, currency, amount, balance_before,"
                 " balance_after, idempotency_key) SELECT id, ledger_sequence, 'REDEEM', currency, -%(amount)s,"
                 " balance + %(amount)s, balance, 'redeem:' || id || ledger_sequence FROM c",
