@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -80,7 +82,7 @@ def sql(database: str) -> Iterator[Callable[..., Rows]]:
 
         def execute(statement: str, *values: object) -> Rows:
             cursor = connection.execute(statement, values or None)  # type: ignore[call-overload]  # text of a test
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
         yield execute
 
@@ -194,8 +196,11 @@ def _stop(worker: Worker) -> None:
 
 
 @pytest.fixture
-def process(database: str, rabbitmq: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a service as its own process: ``process("expiry", failpoints="effect=kill")``; ended with the test."""
+def process(database: str, rabbitmq: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a service as its own process: ``process("expiry", failpoints="effect=kill")``; killed with the test.
+
+    It logs to a file in ``tmp_path``.
+    """
     with ExitStack() as stack:
 
         def start(service: str, *, failpoints: str = "", **env: str) -> subprocess.Popen[str]:
@@ -205,7 +210,10 @@ def process(database: str, rabbitmq: str) -> Iterator[Callable[..., subprocess.P
                 else [sys.executable, "-m", "dramatiq", f"services.{service}.actors", "--processes", "1"]
             )
             values = {"JOBS_HTTP_PORT": "0", "JOBS_FAILPOINTS": failpoints, **env}
-            child = subprocess.Popen(command, env=os.environ | values, text=True, stderr=subprocess.PIPE)
+            with (tmp_path / f"{service}.log").open("a") as log:
+                child = subprocess.Popen(
+                    command, env=os.environ | values, text=True, start_new_session=True, stderr=log
+                )
             stack.callback(_end, child)
             return child
 
@@ -213,12 +221,10 @@ def process(database: str, rabbitmq: str) -> Iterator[Callable[..., subprocess.P
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    child.terminate()
-    try:
-        child.communicate(timeout=15)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.communicate()
+    """Kill a service with all of its processes; what they leave behind is what a test is about."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.communicate()
 
 
 @pytest.fixture
