@@ -152,8 +152,9 @@ def test_a_card_revived_with_a_new_end_expires_a_second_time(
     deliver(ExpireGiftCard(gift_card_id=card_id))
     sql(
         "WITH c AS (UPDATE gift_cards SET status = 'ACTIVE', balance = 5, ledger_sequence = 3,"
-        " expires_on = expires_on - 1 RETURNING id) INSERT INTO transactions (gift_card_id, sequence, type, currency, amount, balance_before,"
-        " balance_after, idempotency_key) SELECT id, 3, 'REFUND', 'EUR', 5, 0, 5, 'refund' FROM c"
+        " expires_on = expires_on - 1 RETURNING id)"
+        " INSERT INTO transactions (gift_card_id, sequence, type, currency, amount, balance_before, balance_after,"
+        " idempotency_key) SELECT id, 3, 'REFUND', 'EUR', 5, 0, 5, 'refund' FROM c"
     )
 
     deliver(ExpireGiftCard(gift_card_id=card_id, expiry_version=2))
