@@ -10,14 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as NotJson
 
-from shared.messages import QUEUES
+from shared.messages import MESSAGES, QUEUES
 
 PREFIX = "JOBS_"
-
-
 # Read by tests and by shared/failpoints.py, not by a service.
 FOR_TESTS = {"JOBS_FAILPOINTS", "JOBS_TEST_DATABASE_URL", "JOBS_TEST_RABBITMQ_URL", "JOBS_TEST_MANAGEMENT_URL"}
+
+
+_NoneIfEmpty = BeforeValidator(lambda given: None if given == "" else given)
 
 
 class QueueSettings(BaseModel):
@@ -26,11 +28,11 @@ class QueueSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     concurrency: int = Field(default=5, ge=1, le=200, description="Jobs of this queue that one process runs at once.")
-    rate_per_s: float | None = Field(
-        default=10, gt=0, description="Job starts a second over all workers; empty: no limit."
+    rate_per_s: Annotated[Annotated[float, Field(gt=0)] | None, _NoneIfEmpty] = Field(
+        default=10, description="Job starts a second over all workers; empty: no limit."
     )
-    prefetch: int | None = Field(
-        default=None, ge=1, description="Messages held per consumer; empty: twice the concurrency."
+    prefetch: Annotated[Annotated[int, Field(ge=1)] | None, _NoneIfEmpty] = Field(
+        default=None, description="Messages held per consumer; empty: twice the concurrency."
     )
     depth: int = Field(default=1000, ge=1, description="Messages the relay keeps in the broker; the rest wait as rows.")
 
@@ -40,8 +42,8 @@ class CronLine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cron: str
-    zone: str = "UTC"
+    cron: str = Field(description="A crontab line of five fields, weekdays by name.")
+    zone: str = Field(default="UTC", description="IANA time zone of the line.")
     missed: Literal["latest", "all", "skip"] = Field(default="latest", description="What to do about ticks slept over.")
 
 
@@ -65,6 +67,25 @@ def _queues(value: Any) -> Any:
     return {queue: given.get(queue, {}) for queue in QUEUES} if isinstance(given, dict) else given
 
 
+def _lines(given: Any) -> Any:
+    """Let one line, or one word of a line, be changed without repeating the others."""
+    if not isinstance(given, dict):
+        return given
+    return {name: {**TIMETABLE.get(name, {}), **given.get(name, {})} for name in {**TIMETABLE, **given}}
+
+
+BACKOFF_S = {
+    "send_gift_card_email": (60, 300, 900, 3600, 14400, 43200),
+    "send_gift_card_sms": (30, 120, 600, 3600),
+}
+
+
+def _waits(given: Any) -> Any:
+    if isinstance(given, dict) and (unknown := given.keys() - MESSAGES.keys()):
+        raise ValueError(f"no message is called {', '.join(sorted(unknown))}: use one of {', '.join(MESSAGES)}")
+    return {**BACKOFF_S, **given} if isinstance(given, dict) else given
+
+
 class Settings(BaseSettings):
     """All settings. Times end in ``_s`` and are seconds."""
 
@@ -79,7 +100,9 @@ class Settings(BaseSettings):
         default={}, validate_default=True, description="Per queue."
     )
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least severe log lines to print."
+    )
     http_host: str = Field(
         default="127.0.0.1", description="Where /livez, /readyz and /metrics listen; 0.0.0.0 in a container."
     )
@@ -88,12 +111,8 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=60, gt=0, description="How long a silent worker keeps a job before it is rescued.")
     shutdown_grace_s: float = Field(default=25, ge=0, description="How long running jobs may finish after SIGTERM.")
     statement_timeout_s: float = Field(default=30, gt=0, description="Longest SQL statement of a job.")
-    backoff_s: dict[str, tuple[float, ...]] = Field(
-        default={
-            "send_gift_card_email": (60, 300, 900, 3600, 14400, 43200),
-            "send_gift_card_sms": (30, 120, 600, 3600),
-        },
-        description="Waits before each retry, by message; others wait 2, 4 and 8 s.",
+    backoff_s: Annotated[dict[str, tuple[Annotated[float, Field(ge=0)], ...]], BeforeValidator(_waits)] = Field(
+        default={}, validate_default=True, description="Waits before each retry, by message; others wait 2, 4 and 8 s."
     )
     max_stalls: int = Field(default=3, ge=1, description="Stalls after which a job is failed: it kills its worker.")
     silent_s: float = Field(
@@ -106,7 +125,7 @@ class Settings(BaseSettings):
         default=900, ge=0, description="How long an unknown message waits for newer workers."
     )
 
-    timetable: Annotated[dict[str, CronLine], BeforeValidator(lambda given: {**TIMETABLE, **given})] = Field(
+    timetable: Annotated[dict[str, CronLine], BeforeValidator(_lines)] = Field(
         default={}, validate_default=True, description="Which message is made when."
     )
     slice_rows: int = Field(default=1000, ge=1, le=5000, description="Rows per transaction of a sweep or a cleanup.")
@@ -115,32 +134,39 @@ class Settings(BaseSettings):
     )
     reminder_hour: int = Field(default=9, ge=0, le=23, description="Local hour at which reminders go out.")
     token_grace_s: float = Field(default=86400, ge=0, description="How long an expired token is kept.")
-    keep_completed_s: float = Field(default=3600, ge=0)
-    keep_completed_count: int = Field(default=1000, ge=0, description="Completed jobs kept per queue, even if younger.")
-    keep_failed_s: float = Field(default=86400, ge=0)
+    keep_completed_s: float = Field(default=3600, ge=0, description="How long completed jobs are kept.")
+    keep_completed_count: int = Field(default=1000, ge=0, description="Completed jobs kept per queue at most.")
+    keep_failed_s: float = Field(default=86400, ge=0, description="How long failed and rejected jobs are kept.")
 
-    smtp_host: str = "127.0.0.1"
-    smtp_port: int = Field(default=587, ge=1, le=65535)
-    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
-    smtp_user: str | None = None
-    smtp_password: SecretStr | None = None
+    smtp_host: str = Field(default="127.0.0.1", description="The relay that takes our mail.")
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the connection to it is encrypted; none only on this machine."
+    )
+    smtp_user: Annotated[str | None, _NoneIfEmpty] = Field(default=None, description="User there; empty: no login.")
+    smtp_password: Annotated[SecretStr | None, _NoneIfEmpty] = Field(default=None, description="Password of that user.")
     smtp_timeout_s: float = Field(default=60, gt=0, description="Longest wait for one SMTP reply but the last.")
-    mail_from: str = "Gift Cards <gifts@example.com>"
-    shop_url: str = "https://shop.example.com"
+    mail_from: str = Field(default="Gift Cards <gifts@example.com>", description="Sender of our mail.")
+    shop_name: str = Field(default="Gift Cards", description="How the shop calls itself in mails.")
+    shop_url: str = Field(default="https://shop.example.com", description="Where the links in our mail lead.")
     code_keys: tuple[SecretStr, ...] = Field(
         default=(), description="Fernet keys of the card codes, newest first; delivery only."
     )
     settle_s: float = Field(
         default=120, ge=0, description="How long an unknown outcome settles before it is asked about."
     )
-    twilio_account_sid: str | None = None
-    twilio_api_key: str | None = None
-    twilio_api_secret: SecretStr | None = None
-    twilio_from: str | None = Field(default=None, description="A number in E.164, or a messaging service (MG…).")
-    twilio_base_url: str | None = Field(
+    twilio_account_sid: Annotated[str | None, _NoneIfEmpty] = Field(default=None, description="Account (AC…).")
+    twilio_api_key: Annotated[str | None, _NoneIfEmpty] = Field(default=None, description="API key (SK…).")
+    twilio_api_secret: Annotated[SecretStr | None, _NoneIfEmpty] = Field(
+        default=None, description="Secret of that key."
+    )
+    twilio_from: Annotated[str | None, _NoneIfEmpty] = Field(
+        default=None, description="A number in E.164, or a messaging service (MG…)."
+    )
+    twilio_base_url: Annotated[str | None, _NoneIfEmpty] = Field(
         default=None, description="Another address of Twilio's API; empty: the real one."
     )
-    twilio_timeout_s: float = Field(default=10, gt=0)
+    twilio_timeout_s: float = Field(default=10, gt=0, description="Longest wait for one answer of Twilio.")
 
     def backoff(self, name: str) -> tuple[float, ...]:
         """Give the waits before each retry of a message, in seconds; their number is the number of retries."""
@@ -163,10 +189,14 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [
-            f"  {PREFIX}{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)
-        ]
+        problems = [f"  {_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)]
         raise SettingsError("wrong settings (see .env.example):\n" + "\n".join(problems)) from None
+    except NotJson as error:
+        raise SettingsError(f"wrong settings (see .env.example): {error}, it must be JSON") from None
+
+
+def _variable(path: tuple[int | str, ...]) -> str:
+    return PREFIX + "__".join(map(str, path)).upper().replace("-", "_")
 
 
 def _read_files() -> None:

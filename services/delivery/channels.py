@@ -68,6 +68,7 @@ def view(card: Card, delivery: Delivery) -> CardView:
         personal_message=card.personal_message,
         days_left=(card.expires_on - card.now.astimezone(zone(card.time_zone)).date()).days,
         shop_url=settings().shop_url,
+        shop_name=settings().shop_name,
     )
 
 

@@ -1,0 +1,132 @@
+"""E-mail: compose a message, and hand it to the relay with knowledge of how far it got."""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import socket
+from datetime import UTC, datetime
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+from typing import cast
+from uuid import UUID
+
+from services.delivery import smtp
+from services.delivery.providers import Accepted, ErrorClass, ProviderError, redact
+from services.delivery.rendering import CardView, one_line, render
+from shared.settings import Settings
+
+# RFC 5321 4.5.3.2.6: a server may think for ten minutes after the final dot; giving up earlier makes duplicates.
+FINAL_TIMEOUT_S = 600.0
+# How Postfix, Exim and Amazon SES name a message they took; bounces may carry that name.
+QUEUE_IDS = (r"queued as ([\w.-]+)", r"\bid=([\w.-]+)", r"\bok ([\w.-]{8,})$")
+
+
+def compose(
+    view: CardView, template_id: str, to: str, delivery_id: UUID, settings: Settings, now: datetime | None = None
+) -> EmailMessage:
+    """Build the message of one delivery; a second call gives the same Message-ID.
+
+    Raises:
+        ProviderError: content, when the card's data cannot be put into this template or into a header.
+    """
+    name, sender = parseaddr(settings.mail_from)
+    host = sender.rpartition("@")[2]
+    cid = f"code.{delivery_id}@{host}"
+    mail = render(template_id, view, qr_cid=cid)
+    message = EmailMessage()
+    try:
+        message["Message-ID"] = message_id(delivery_id, settings)
+        message["Date"] = format_datetime(now or datetime.now(UTC))
+        message["From"] = Address(name, addr_spec=sender)
+        message["To"] = _recipient(one_line(view.recipient_name or ""), to)
+        message["Subject"] = mail.subject
+    except (ValueError, IndexError) as error:
+        raise ProviderError(ErrorClass.CONTENT, "header", f"a name or an address fits no header: {error}") from None
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    _offer_unsubscribe(message, view, template_id)
+    message.set_content(mail.text, cte="quoted-printable")
+    message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+    if mail.qr_png:
+        _add_image(message, mail.qr_png, cid)
+    return message
+
+
+def message_id(delivery_id: UUID, settings: Settings) -> str:
+    """Give the Message-ID of a delivery. It never changes, so that receivers can tell a resend from a second gift."""
+    return f"<{delivery_id}@{parseaddr(settings.mail_from)[1].rpartition('@')[2]}>"
+
+
+def _recipient(name: str, to: str) -> Address:
+    local, _, domain = to.rpartition("@")
+    return Address(name, username=local, domain=domain)
+
+
+def _offer_unsubscribe(message: EmailMessage, view: CardView, template_id: str) -> None:
+    # RFC 8058; the gift itself is transactional and carries none.
+    if view.unsubscribe_url and template_id != "gift_card":
+        message["List-Unsubscribe"] = f"<{view.unsubscribe_url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+
+
+def _add_image(message: EmailMessage, png: bytes, cid: str) -> None:
+    html = cast(EmailMessage, message.get_body(("html",)))
+    html.add_related(png, "image", "png", cid=f"<{cid}>", filename="gift-card-code.png", disposition="inline")
+
+
+def send(message: EmailMessage, to: str, settings: Settings, *, final_timeout_s: float = FINAL_TIMEOUT_S) -> Accepted:
+    """Hand a message to the relay for one recipient, over this thread's open connection.
+
+    Parameters:
+        final_timeout_s: longest wait for the answer to the final dot; shorter than the default makes duplicates.
+
+    Raises:
+        ProviderError: unknown, when the final dot was sent and no answer came; any other class: it was not accepted.
+    """
+    sender = parseaddr(str(message["From"]))[1]
+    utf8 = not (sender + to).isascii()
+    body = _body(message, utf8=utf8)
+    connection = smtp.begin(settings, sender, len(body), utf8=utf8)
+    try:
+        with smtp.lost_is_transient(connection):
+            smtp.expect(connection.rcpt(to))
+            smtp.expect(connection.docmd("DATA"), 354)
+            connection.send(body)
+        accepted = _finish(connection, final_timeout_s)
+    except ProviderError as error:
+        smtp.settle(connection, settings, error)
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    smtp.park(connection, settings)
+    return accepted
+
+
+def _body(message: EmailMessage, *, utf8: bool) -> bytes:
+    body = message.as_bytes(policy=policy.SMTPUTF8 if utf8 else policy.SMTP)
+    body = re.sub(rb"(?m)^\.", b"..", body)  # RFC 5321 4.5.2
+    return body if body.endswith(b"\r\n") else body + b"\r\n"
+
+
+def _finish(connection: smtplib.SMTP, timeout_s: float) -> Accepted:
+    sock = cast(socket.socket, connection.sock)
+    usual_s = sock.gettimeout()
+    sock.settimeout(timeout_s)
+    try:
+        connection.send(b".\r\n")
+        code, text = connection.getreply()
+    except (smtplib.SMTPException, OSError) as error:
+        raise ProviderError(ErrorClass.UNKNOWN, "no_reply", f"no answer after the final dot: {error}") from None
+    if code // 100 not in (2, 4, 5):
+        raise ProviderError(ErrorClass.UNKNOWN, "no_reply", "the answer to the final dot means nothing")
+    sock.settimeout(usual_s)
+    smtp.expect((code, text))
+    return _accepted(text.decode("utf-8", "replace"))
+
+
+def _accepted(words: str) -> Accepted:
+    found = filter(None, (re.search(pattern, words, re.IGNORECASE) for pattern in QUEUE_IDS))
+    return Accepted(next((match.group(1) for match in found), None), redact(words))
