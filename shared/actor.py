@@ -1,38 +1,29 @@
-"""The way from a message to an outcome: wait for the rate, claim, run the actor, write down how it ended."""
+"""The way from a message to its job: wait for the rate, claim, run the attempt, say how it ended."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
+from uuid import UUID
 
 import dramatiq
 import psycopg
 
-from shared import controls, db, logs, metrics, refusals
+from shared import attempt, controls, db, logs, metrics, refusals
+from shared.attempt import Outcome, Skipped
 from shared.broker import get_broker
 from shared.consumer import REFUSE
-from shared.errors import Cancelled, JobError, PermanentError, Rejected, RetryLater, StaleJob
+from shared.errors import Rejected
 from shared.failpoints import failpoint
-from shared.jobs import Job, backoff_s, claim
+from shared.jobs import Job, claim, known_as
 from shared.leases import leases
 from shared.messages import Message, Priority
 from shared.wire import Envelope, lane
 
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Say that the job rightly did nothing, and which rule said so."""
-
-    reason: str
-    detail: str | None = None
-
-
 M = TypeVar("M", bound=Message)
-Outcome: TypeAlias = Skipped | None
 Function: TypeAlias = Callable[[M, Job], Outcome]
+__all__ = ["Outcome", "Skipped", "actor", "run"]
 URGENT_FIRST = {Priority.URGENT: 0, Priority.NORMAL: 10}  # Dramatiq takes the lower number first
 
 
@@ -93,6 +84,7 @@ def run(envelope: Envelope) -> None:
     failpoint("claimed")
     if job is None:
         metrics.duplicates.labels(queue).inc()
+        logs.get().debug("duplicate", job_id=str(envelope.id), queue=queue)
     elif job.state == "skipped":
         _report(job, "skipped", job.reason)
     elif job.state == "scheduled":
@@ -106,28 +98,35 @@ def _park(job: Job, envelope: Envelope) -> None:
     try:
         with job.effect():
             ADMIT[job.name](envelope.message, job)
-        _report(job, "parked", None)
     except Rejected as error:
-        refusals.reject(job.id, job.queue, error.reason, error.detail or "", name=job.name)
+        if not error.grace_s:
+            _reject(envelope, error.reason, error.detail or "", job_id=job.id)
+            return
+    _report(job, "parked", None)
 
 
 def _claim(envelope: Envelope) -> Job | None:
-    def once() -> Job | None:
+    def once() -> tuple[Job | None, str | None]:
         with db.transaction() as connection:
-            return claim(connection, envelope)
+            job = claim(connection, envelope)
+            return job, None if job else known_as(connection, envelope.id)
 
     try:
-        return db.persist(once)
+        job, name = db.persist(once)
     except psycopg.errors.UniqueViolation:
-        refusals.reject(
-            envelope.id,
-            envelope.message.queue,
-            "dedupe_key_conflict",
-            "another job with other data has this dedupe_key: give this one a key of its own",
-            name=envelope.message.name,
-            document=envelope.message.model_dump(mode="json", exclude_none=True),
+        _reject(
+            envelope, "dedupe_key_conflict", "another job with other data has this dedupe_key: give this one its own"
         )
         return None
+    if name not in (None, envelope.message.name):
+        _reject(envelope, "id_conflict", f"the job with this id is a {name}: give every message an id of its own")
+    return job
+
+
+def _reject(envelope: Envelope, reason: str, detail: str, *, job_id: UUID | None = None) -> None:
+    message = envelope.message
+    document = message.model_dump(mode="json", exclude_none=True)
+    refusals.reject(job_id, message.queue, reason, detail, name=message.name, document=document, seed=envelope.id)
 
 
 def _run_claimed(job: Job, message: Message) -> None:
@@ -137,91 +136,11 @@ def _run_claimed(job: Job, message: Message) -> None:
     leases.hold(job)
     try:
         with metrics.running.labels(job.queue).track_inprogress():
-            outcome, reason = _outcome(job, message)
+            outcome, reason = attempt.run(job, lambda: FUNCTIONS[job.name](message, job))
     finally:
         leases.release(job)
     metrics.job_seconds.labels(job.queue, job.name).observe(time.monotonic() - started)
     _report(job, outcome, reason)
-
-
-def _outcome(job: Job, message: Message) -> tuple[str, str | None]:
-    """Run the actor; its effect and its completion are one transaction. Whatever it raises becomes a state."""
-    try:
-        return _attempt(job, message)
-    except StaleJob:
-        return "stale", None
-    except Cancelled:
-        return _end(job, "cancelled", "cancelled")
-    except RetryLater as error:
-        return _again(job, error.after_s, error, refund=True)
-    except Rejected as error:
-        if (age_s := job.age_s()) < error.grace_s:
-            return _again(job, min(5, error.grace_s - age_s), error, refund=True)
-        return _end(job, "rejected", error.reason, error)
-    except PermanentError as error:
-        return _end(job, "failed", error.reason, error)
-    except Exception as error:  # noqa: BLE001  # any other error of an actor means: try again
-        logs.get().warning("attempt_failed", **_facts(job), **logs.place(error))
-        if job.attempt < job.max_attempts:
-            wait_s = max(backoff_s(job.name, job.attempt), getattr(error, "after_s", None) or 0)
-            return _again(job, wait_s, error, refund=False)
-        return _end(job, "failed", "retries_exhausted", error)
-
-
-def _attempt(job: Job, message: Message) -> tuple[str, str | None]:
-    for last in (False, False, False, False, True):
-        try:
-            with job.effect():
-                skipped = FUNCTIONS[job.name](message, job)
-                failpoint("effect")
-                if skipped is None:
-                    job.finish(job.transaction, "succeeded")
-                else:
-                    job.finish(job.transaction, "skipped", reason=skipped.reason, error=skipped.detail)
-            failpoint("committed")
-            return ("skipped", skipped.reason) if skipped else ("succeeded", None)
-        except db.MET:  # two transactions met: nothing was kept, and no attempt is burnt
-            if last:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _end(job: Job, state: str, reason: str, error: Exception | None = None) -> tuple[str, str | None]:
-    def once() -> tuple[str, str | None]:
-        with db.transaction() as connection:
-            job.finish(connection, state, reason=reason, **_why(error))
-        return state, reason
-
-    with suppress(StaleJob):
-        return db.persist(once)
-    return "stale", None
-
-
-def _again(job: Job, after_s: float, error: Exception, *, refund: bool) -> tuple[str, str | None]:
-    def once() -> str | None:
-        with db.transaction() as connection:
-            reason = error.reason if isinstance(error, JobError) else "retry"
-            return job.again(connection, after_s, refund=refund, reason=reason, **_why(error))
-
-    failpoint("failing")
-    state = db.persist(once)
-    return ("retry" if state == "scheduled" else state or "stale"), getattr(error, "reason", type(error).__name__)
-
-
-def _why(error: Exception | None) -> dict[str, str | None]:
-    """Say of an error what may be kept: our own words, or its type and place, since its text may repeat an address."""
-    if error is None:
-        return {}
-    if isinstance(error, JobError):
-        return {"error_type": type(error).__name__, "error": error.detail}
-    facts = logs.place(error)
-    if isinstance(error, psycopg.Error) and error.sqlstate:
-        facts["frames"].append(f"SQLSTATE {error.sqlstate}")
-    return {"error_type": facts["error_type"], "error": " < ".join(reversed(facts["frames"]))}
-
-
-def _facts(job: Job) -> dict[str, Any]:
-    return {"job_id": str(job.id), "actor": job.name, "queue": job.queue, "attempt": job.attempt}
 
 
 def _report(job: Job, outcome: str, reason: str | None) -> None:
@@ -229,4 +148,4 @@ def _report(job: Job, outcome: str, reason: str | None) -> None:
     event = {"succeeded": "completed"}.get(outcome, outcome)
     card = {"gift_card_id": str(job.gift_card_id)} if job.gift_card_id else {}
     level = logs.get().error if outcome == "failed" else logs.get().info
-    level(event, **_facts(job), **card, **({"reason": reason} if reason else {}))
+    level(event, **job.facts(), **card, **({"reason": reason} if reason else {}))

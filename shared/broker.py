@@ -42,9 +42,8 @@ class JobsBroker(RabbitmqBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
         if ensure:
-            connection = pika.BlockingConnection(self.parameters)
-            topology.declare(connection.channel(), queue_name)
-            connection.close()
+            with pika.BlockingConnection(self.parameters) as connection:
+                topology.declare(connection.channel(), queue_name)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> JobsConsumer:
         """Open a consumer with the queue's own prefetch; a lost broker is met again at random times."""
@@ -67,6 +66,8 @@ class JobsBroker(RabbitmqBroker):
 class Boot(dramatiq.Middleware):
     """Bring a worker process up and down: pool, threads, lease renewal, pauses, health port, and the end in time."""
 
+    _end_in_time: threading.Timer | None = None
+
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         """Size the process by its queues' settings, after the fork."""
         queues = {q.removesuffix(".urgent") for q in worker.consumer_whitelist or broker.queues}
@@ -87,12 +88,14 @@ class Boot(dramatiq.Middleware):
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
         """Take no more work; what still runs after the grace is given back and the process ends."""
         db.stopping.set()
-        timer = threading.Timer(settings().shutdown_grace_s, leases.give_back_and_exit)
-        timer.daemon = True
-        timer.start()
+        self._end_in_time = threading.Timer(settings().shutdown_grace_s, leases.give_back_and_exit)
+        self._end_in_time.daemon = True
+        self._end_in_time.start()
 
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
         """Close what this process had open."""
+        if self._end_in_time:
+            self._end_in_time.cancel()
         leases.stop()
         health.stop()
         db.close_pool()

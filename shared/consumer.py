@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_OID, UUID, uuid5
+from uuid import uuid4
 
 import pika
 from dramatiq import ConnectionClosed, Message
@@ -12,8 +12,8 @@ from dramatiq.broker import Consumer, MessageProxy
 
 from shared import metrics
 from shared.db import Stopping, stopping
-from shared.errors import BadMessage
-from shared.wire import Envelope, decode
+from shared.errors import BadMessage, UnknownMessage
+from shared.wire import Envelope, decode, row_of
 
 if TYPE_CHECKING:
     from shared.broker import JobsBroker
@@ -34,6 +34,10 @@ class Delivered(MessageProxy):
     def held(self) -> bool:
         """Say whether it must not be acked: its run ended in an error, so its outcome is not written down."""
         return self._exception is not None
+
+    def __str__(self) -> str:
+        """Say which message this is without its arguments, which Dramatiq prints in its logs."""
+        return f"{self.actor_name} {self.message_id}"
 
 
 class JobsConsumer(Consumer):
@@ -85,22 +89,20 @@ class JobsConsumer(Consumer):
         """Make a message for Dramatiq out of a body: queue and actor are what we read and know, never what it says."""
         try:
             envelope = decode(body, properties.headers)
-            return self._dramatiq(self._actor(envelope), envelope.id, envelope)
+            return self._dramatiq(self._actor(envelope), str(envelope.id), envelope)
         except BadMessage as error:
-            # The same body gives the same id, so that a redelivery is written down once.
-            message_id = uuid5(NAMESPACE_OID, repr(body))
-            return self._dramatiq(f"{REFUSE}@{self._queue}", message_id, self._base_queue, error, body)
+            return self._dramatiq(f"{REFUSE}@{self._queue}", str(uuid4()), self._base_queue, error, body)
 
     def _actor(self, envelope: Envelope) -> str:
         if envelope.message.queue != self._base_queue:
             raise BadMessage("wrong_queue", f"{envelope.message.name} belongs on the queue {envelope.message.queue}")
         name = f"{envelope.message.name}@{self._queue}"
         if name not in self._broker.actors:
-            raise BadMessage("unknown_message", f"no worker of {self._queue} knows {envelope.message.name}")
+            raise UnknownMessage(f"no worker of {self._queue} knows {envelope.message.name}", row_of(envelope))
         return name
 
-    def _dramatiq(self, actor: str, message_id: UUID, *args: object) -> Message[Any]:
-        return Message(self._queue, actor, args, kwargs={}, options={}, message_id=str(message_id))
+    def _dramatiq(self, actor: str, message_id: str, *args: object) -> Message[Any]:
+        return Message(self._queue, actor, args, kwargs={}, options={}, message_id=message_id)
 
     def ack(self, message: Any) -> None:
         """Tell the broker that a message is done with; a held one goes back instead.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import LiteralString
 
-from shared import db
+import psycopg
+
+from shared import db, logs
 from shared.settings import settings
 
 # The next free slot is reserved in one row, so all workers of all hosts share one rate and nobody polls for it.
@@ -62,7 +64,10 @@ class Pauses:
 
     def _watch(self) -> None:
         while not db.stopping.is_set():
-            self._paused = db.persist(self.look)
+            try:
+                self._paused = self.look()
+            except psycopg.Error as error:
+                logs.get().warning("pauses_not_read", **logs.place(error))
             db.stopping.wait(self._every_s)
 
     def look(self) -> frozenset[str]:

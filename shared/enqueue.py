@@ -33,7 +33,10 @@ def enqueue(
 
     Raises:
         A database error: the key is used by another job, or the message is not one that this database knows.
+        ValueError: a time has no time zone, or there is no such priority.
     """
+    for time in (run_at, not_after):
+        _aware(time)
     values = {
         "name": message.name,
         "data": message.model_dump_json(exclude_none=True),
@@ -53,8 +56,18 @@ def cancel(transaction: Any, id_or_key: UUID | str) -> str:
 
 
 def reschedule(transaction: Any, id_or_key: UUID | str, run_at: datetime) -> str:
-    """Move a job that has not started: ``moved`` or ``too_late``."""
+    """Move a job that has not started: ``moved`` or ``too_late``.
+
+    Raises:
+        ValueError: ``run_at`` has no time zone.
+    """
+    _aware(run_at)
     return str(_scalar(transaction, "reschedule_job", {"id_or_key": str(id_or_key), "run_at": run_at}))
+
+
+def _aware(time: datetime | None) -> None:
+    if time is not None and time.tzinfo is None:
+        raise ValueError("a time has no time zone: use datetime.now(UTC) or a zoneinfo.ZoneInfo")
 
 
 def _scalar(transaction: Any, function: str, values: dict[str, Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class JobError(Exception):
     """Be the parent of what an actor raises on purpose.
@@ -56,6 +58,18 @@ class BadMessage(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class UnknownMessage(BadMessage):
+    """Say that nobody here knows a message's name, while newer workers may.
+
+    Parameters:
+        row: what is kept of it until then, by column of ``jobs``.
+    """
+
+    def __init__(self, detail: str, row: dict[str, Any]) -> None:
+        super().__init__("unknown_message", detail)
+        self.row = row
 
 
 class StaleJob(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from shared import db
 from shared.errors import Cancelled, StaleJob
-from shared.messages import QUEUES, Priority
+from shared.messages import Priority
 from shared.settings import settings
 from shared.wire import Envelope
 
@@ -35,18 +34,25 @@ FROM (SELECT %(id)s::uuid, %(name)s, %(queue)s, %(data)s::jsonb, %(priority)s::s
      LATERAL (SELECT n.run_at > clock_timestamp() OR %(bulk)s AS parked) p
 ON CONFLICT (id) DO UPDATE SET
     state = CASE WHEN j.not_after < clock_timestamp() THEN 'skipped' ELSE 'running' END,
-    reason = CASE WHEN j.not_after < clock_timestamp() THEN 'too_late' END,
+    reason = CASE WHEN j.not_after < clock_timestamp() THEN 'too_late'
+                  WHEN j.reason = 'unknown_message' THEN j.reason END,
     finished_at = CASE WHEN j.not_after < clock_timestamp() THEN clock_timestamp() END,
     error_type = NULL, error = NULL,
     attempt = j.attempt + 1, epoch = j.epoch + 1, max_attempts = coalesce(j.max_attempts, excluded.max_attempts),
-    worker = %(worker)s, started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s
+    gift_card_id = coalesce(j.gift_card_id, excluded.gift_card_id), worker = %(worker)s, started_at = clock_timestamp(),
+    lease_until = CASE WHEN j.not_after < clock_timestamp() THEN NULL ELSE clock_timestamp() + %(lease)s END
 WHERE j.name = excluded.name
   AND (j.state = 'queued' OR (j.state = 'scheduled' AND j.run_at <= clock_timestamp()))
 RETURNING id, name, queue, state, priority, attempt, max_attempts, epoch, run_at, enqueued_at, started_at,
     gift_card_id, reason
 """
 
-HOLD_KEY: LiteralString = "SELECT hold_key(%(dedupe_key)s, %(id)s, %(name)s, %(data)s) AS job_id"
+# Keys outlive rows: a key that this very job held before it was pruned says that the job is over.
+HOLD_KEY: LiteralString = """
+SELECT hold_key(%(dedupe_key)s, %(id)s, %(name)s, %(data)s) = %(id)s
+    AND (NOT EXISTS (SELECT FROM job_keys WHERE dedupe_key = %(dedupe_key)s)
+         OR EXISTS (SELECT FROM jobs WHERE id = %(id)s)) AS mine
+"""
 
 FENCE: LiteralString = """
 UPDATE jobs SET lease_until = clock_timestamp() + %(lease)s
@@ -63,27 +69,9 @@ AGAIN: LiteralString = """
 UPDATE jobs SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'scheduled' END,
     run_at = clock_timestamp() + make_interval(secs => %(after_s)s), attempt = attempt - %(refund)s,
     finished_at = CASE WHEN cancel_requested THEN clock_timestamp() END,
-    publishes = 0, reason = %(reason)s, error_type = %(error_type)s, error = %(error)s, lease_until = NULL
+    reason = CASE WHEN cancel_requested THEN 'cancelled' ELSE %(reason)s END,
+    publishes = 0, error_type = %(error_type)s, error = %(error)s, lease_until = NULL
 WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'running' RETURNING state
-"""
-
-REJECT: LiteralString = """
-INSERT INTO jobs AS j (id, name, queue, data, state, reason, error, source, finished_at)
-VALUES (%(id)s, %(name)s, %(queue)s, %(data)s, 'rejected', %(reason)s, %(error)s, 'amqp', clock_timestamp())
-ON CONFLICT (id) DO UPDATE SET state = 'rejected', reason = excluded.reason, error = excluded.error,
-    finished_at = clock_timestamp() WHERE j.state IN ('queued', 'scheduled')
-RETURNING id
-"""
-
-# An unknown message waits for newer workers: it stays a scheduled row until its grace is over.
-PARK_UNKNOWN: LiteralString = """
-INSERT INTO jobs AS j (id, name, queue, data, state, reason, error, source, run_at)
-VALUES (%(id)s, %(name)s, %(queue)s, %(data)s, 'scheduled', %(reason)s, %(error)s, 'amqp',
-        clock_timestamp() + make_interval(secs => %(wait)s))
-ON CONFLICT (id) DO UPDATE SET
-    state = 'scheduled', run_at = excluded.run_at, reason = excluded.reason, error = excluded.error
-    WHERE j.state IN ('queued', 'scheduled') AND j.enqueued_at > clock_timestamp() - make_interval(secs => %(grace)s)
-RETURNING id
 """
 
 
@@ -120,7 +108,7 @@ class Job:
             try:
                 yield
             finally:
-                self._connection = None
+                self._effect = self._connection = None
 
     @property
     def transaction(self) -> db.Connection:
@@ -135,6 +123,10 @@ class Job:
     def level(self) -> Priority:
         """Give this job's priority, for the jobs it hands on to."""
         return LEVELS[self.priority]
+
+    def facts(self) -> dict[str, str | int]:
+        """Give what every log line about this job says."""
+        return {"job_id": str(self.id), "actor": self.name, "queue": self.queue, "attempt": self.attempt}
 
     def age_s(self) -> float:
         """Say how long ago this job came in, by the database's clock at its start."""
@@ -197,11 +189,24 @@ def claim(connection: db.Connection, envelope: Envelope) -> Job | None:
     """
     fields = _fields(envelope)
     if envelope.dedupe_key:
-        holder = connection.execute(HOLD_KEY, fields).fetchone()
-        if holder and holder["job_id"] != envelope.id:
+        key = connection.execute(HOLD_KEY, fields).fetchone()
+        if not key or not key["mine"]:
             return None
     row = connection.execute(CLAIM, fields).fetchone()
-    return Job(**row) if row else None
+    job = Job(**row) if row else None
+    if job and job.reason == "unknown_message":  # parked by a worker that could not read when it is due
+        job.reason = None
+        if envelope.run_at and job.started_at and envelope.run_at > job.started_at:
+            job.state = (
+                job.again(connection, (envelope.run_at - job.started_at).total_seconds(), refund=True) or job.state
+            )
+    return job
+
+
+def known_as(connection: db.Connection, job_id: UUID) -> str | None:
+    """Give the name under which a job's id is known, None if it is not."""
+    row = connection.execute("SELECT name FROM jobs WHERE id = %s", (job_id,)).fetchone()
+    return row["name"] if row else None
 
 
 def _fields(envelope: Envelope) -> dict[str, Any]:
@@ -222,34 +227,3 @@ def _fields(envelope: Envelope) -> dict[str, Any]:
         "worker": worker_name(),
         "lease": lease(),
     }
-
-
-def backoff_s(name: str, attempt: int) -> float:
-    """Give the wait before the retry that follows attempt number ``attempt``, with up to 10 % of jitter on top."""
-    waits = settings().backoff(name)
-    return float(waits[min(attempt, len(waits)) - 1]) * random.uniform(1, 1.1)  # noqa: S311  # jitter, not a secret
-
-
-# The seed's five counts: waiting (due or in the broker), active, delayed, completed, failed.
-COUNTS: LiteralString = """
-SELECT q.queue,
-    (SELECT count(*) FROM jobs j WHERE j.queue = q.queue AND state = 'queued')
-        + (SELECT count(*) FROM jobs j, generate_series(0, 2) p
-           WHERE j.queue = q.queue AND priority = p AND state = 'scheduled' AND run_at <= clock_timestamp()) AS waiting,
-    (SELECT count(*) FROM jobs j WHERE j.queue = q.queue AND state = 'running') AS active,
-    (SELECT count(*) FROM jobs j, generate_series(0, 2) p
-     WHERE j.queue = q.queue AND priority = p AND state = 'scheduled' AND run_at > clock_timestamp()) AS delayed,
-    (SELECT count(*) FROM jobs j
-     WHERE j.queue = q.queue AND state IN ('succeeded', 'skipped', 'cancelled')) AS completed,
-    (SELECT count(*) FROM jobs j WHERE j.queue = q.queue AND state IN ('failed', 'rejected')) AS failed,
-    EXISTS (SELECT FROM queue_controls c WHERE c.queue = q.queue AND paused_at IS NOT NULL)::integer AS paused,
-    greatest(0, extract(epoch FROM clock_timestamp() - least(
-        (SELECT min(run_at) FROM jobs j WHERE j.queue = q.queue AND state = 'scheduled'),
-        (SELECT min(run_at) FROM jobs j WHERE j.queue = q.queue AND state = 'queued'))))::float AS oldest_due_s
-FROM unnest(%s::text[]) AS q (queue)
-"""
-
-
-def counts(connection: db.Connection) -> list[dict[str, Any]]:
-    """Count the jobs of each queue by state, and give the age of its oldest due one in seconds."""
-    return connection.execute(COUNTS, (list(QUEUES),)).fetchall()

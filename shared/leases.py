@@ -21,7 +21,10 @@ WHERE j.id = mine.id AND j.epoch = mine.epoch AND j.state = 'running'
 """
 
 GIVE_BACK: LiteralString = """
-UPDATE jobs j SET state = 'scheduled', run_at = clock_timestamp(), lease_until = NULL
+UPDATE jobs j SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'scheduled' END,
+    finished_at = CASE WHEN cancel_requested THEN clock_timestamp() END,
+    reason = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'given_back' END,
+    run_at = clock_timestamp(), attempt = attempt - 1, publishes = 0, lease_until = NULL
 FROM unnest(%(ids)s::uuid[], %(epochs)s::integer[]) AS mine (id, epoch)
 WHERE j.id = mine.id AND j.epoch = mine.epoch AND j.state = 'running'
 """
@@ -56,8 +59,8 @@ class Leases:
             if self._running:
                 try:
                     self._update(RENEW)
-                except db.AWAY:
-                    logs.get().warning("leases_not_renewed")
+                except Exception as error:  # noqa: BLE001  # without this thread every running job would be lost
+                    logs.get().warning("leases_not_renewed", **logs.place(error))
 
     def _update(self, statement: LiteralString) -> None:
         now = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
@@ -36,7 +36,9 @@ class Priority(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> Priority | None:
         """Take the seed's numbers too, higher first: from 10 urgent, from 5 (or none) normal, below 5 bulk."""
-        if not isinstance(value, int):
+        if isinstance(value, str) and re.fullmatch(r"\d{1,4}", value, re.ASCII):  # an AMQP header is often text
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
             return None
         return cls.URGENT if value >= 10 else cls.NORMAL if value >= 5 or value == 0 else cls.BULK
 
@@ -71,7 +73,8 @@ def hint(address: str) -> str:
     """Give the fingerprint by which an address can be compared and is never shown: ``sha256:`` and 64 hex digits."""
     if re.fullmatch(r"sha256:[0-9a-f]{64}", address):
         return address
-    return "sha256:" + hashlib.sha256(address.strip().casefold().encode()).hexdigest()
+    # ASCII alone is trimmed and lowered, since PostgreSQL's job_data() must come to the same in every locale.
+    return "sha256:" + hashlib.sha256(address.strip(" \t\r\n").encode().lower()).hexdigest()
 
 
 def _email_hint(value: str) -> str:
@@ -87,8 +90,19 @@ def _phone_hint(value: str) -> str:
 
 
 # An address in a message is only compared with the card's, so its fingerprint travels and is kept instead.
-EmailHint = Annotated[str, AfterValidator(_email_hint)]
-PhoneHint = Annotated[str, AfterValidator(_phone_hint)]
+EmailHint = Annotated[str, Field(max_length=320), AfterValidator(_email_hint)]
+PhoneHint = Annotated[str, Field(max_length=320), AfterValidator(_phone_hint)]
+
+
+def _in_range(value: datetime) -> datetime:
+    """Keep to years in which every zone, Python and PostgreSQL can count."""
+    if not 2000 <= value.year <= 2200:
+        raise ValueError("lies outside the years 2000 to 2200")
+    return value
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
+WallTime = Annotated[datetime, AfterValidator(_in_range)]
 
 
 class ExpireGiftCard(Message):
@@ -105,7 +119,7 @@ class ExpireDueGiftCards(Message):
 
     queue = "gift-card-expiry"
 
-    as_of: AwareDatetime | None = None
+    as_of: Instant | None = None
 
 
 class SendExpiryReminder(Message):
@@ -124,7 +138,7 @@ class PlanExpiryReminders(Message):
 
     queue = "expiry-reminders"
 
-    as_of: AwareDatetime | None = None
+    as_of: Instant | None = None
 
 
 class DeliverGiftCard(Message):
@@ -134,8 +148,8 @@ class DeliverGiftCard(Message):
 
     gift_card_id: UUID
     method: Literal["email", "sms", "both"] = Field(validation_alias=AliasChoices("method", "deliveryMethod"))
-    deliver_at: AwareDatetime | None = None
-    deliver_local: datetime | None = None
+    deliver_at: Instant | None = None
+    deliver_local: WallTime | None = None
     deliver_tz: str | None = None
 
     @model_validator(mode="after")
@@ -154,7 +168,7 @@ class DeliverGiftCard(Message):
         """Say when the gift is meant to go out, in UTC; None means now."""
         if self.deliver_local and self.deliver_tz:
             return instant(self.deliver_local, zone(self.deliver_tz))
-        return self.deliver_at
+        return self.deliver_at and self.deliver_at.astimezone(UTC)
 
 
 class SendGiftCardEmail(Message):
@@ -183,7 +197,7 @@ class CleanupExpiredTokens(Message):
 
     queue = "cleanup-tokens"
 
-    as_of: AwareDatetime | None = None
+    as_of: Instant | None = None
 
 
 class PruneHistory(Message):
@@ -191,7 +205,7 @@ class PruneHistory(Message):
 
     queue = "maintenance"
 
-    as_of: AwareDatetime | None = None
+    as_of: Instant | None = None
 
 
 QUEUES = tuple(dict.fromkeys(message.queue for message in MESSAGES.values()))

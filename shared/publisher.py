@@ -107,9 +107,8 @@ class Publisher:
 
         Raises:
             PublishError: not confirmed within ``timeout_s``, or no such queue on this broker.
+            ValueError: ``run_at`` has no time zone, or there is no such priority.
         """
-        if run_at is not None and run_at.tzinfo is None:
-            raise ValueError("run_at has no time zone: use datetime.now(UTC) or a zoneinfo.ZoneInfo")
         envelope = Envelope(
             message,
             run_at=run_at,
@@ -166,7 +165,8 @@ class Publisher:
 
     def _wake(self) -> None:
         with self._guard:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # after a fork it is not
+                self._connection = self._channel = None
                 self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
                 self._thread.start()
         self._call(self._flush)
@@ -184,6 +184,8 @@ class Publisher:
             connection = SelectConnection(self._parameters, self._opened, self._stop, self._stop)
             with self._guard:
                 self._connection = connection
+                if self._closing.is_set():  # close() came before there was anything to close
+                    connection.ioloop.add_callback_threadsafe(self._end)
             connection.ioloop.start()
             with self._guard:
                 self._connection = None
@@ -218,7 +220,7 @@ class Publisher:
         self._unconfirmed.clear()
 
     def _flush(self) -> None:
-        while self._channel and self._outbox and len(self._unconfirmed) < WINDOW:
+        while self._channel and self._channel.is_open and self._outbox and len(self._unconfirmed) < WINDOW:
             packet = self._outbox.popleft()
             if packet.batch is None:
                 continue

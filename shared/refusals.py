@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import Any
+from typing import Any, LiteralString
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from psycopg.types.json import Jsonb
 
 from shared import db, logs, metrics
-from shared.errors import BadMessage
-from shared.jobs import PARK_UNKNOWN, REJECT
+from shared.errors import BadMessage, UnknownMessage
+from shared.messages import Priority, hint
 from shared.settings import settings
 
+# A row of that id and name that waits is what was meant. Otherwise the refusal gets a row of its own, so that the
+# mended message may come with the id that this one had.
+REJECT: LiteralString = """
+WITH known AS (
+    UPDATE jobs SET state = 'rejected', reason = %(reason)s, error = %(error)s, finished_at = clock_timestamp(),
+        data = CASE WHEN reason = 'unknown_message' THEN %(data)s ELSE data END
+    WHERE id = %(id)s AND name = %(name)s AND state IN ('queued', 'scheduled') RETURNING id
+), added AS (
+    INSERT INTO jobs (id, name, queue, data, state, reason, error, source, finished_at)
+    SELECT %(own_id)s, %(name)s, %(queue)s, %(data)s, 'rejected', %(reason)s, %(error)s, 'amqp', clock_timestamp()
+    WHERE NOT EXISTS (SELECT FROM known)
+    ON CONFLICT (id) DO NOTHING RETURNING id
+)
+SELECT id FROM known UNION ALL SELECT id FROM added
+"""
+
+# An unknown message waits for newer workers as a scheduled row, until its grace is over or it would run anyway.
+PARK: LiteralString = """
+INSERT INTO jobs AS j (id, name, queue, data, state, reason, error, source, priority, dedupe_key, traceparent, run_at)
+VALUES (%(id)s, %(name)s, %(queue)s, %(data)s, 'scheduled', 'unknown_message', %(error)s, %(source)s, %(level)s,
+    %(dedupe_key)s, %(traceparent)s, greatest(%(run_at)s, clock_timestamp() + make_interval(secs => %(wait)s)))
+ON CONFLICT (id) DO UPDATE SET
+    state = 'scheduled', run_at = excluded.run_at, reason = excluded.reason, error = excluded.error
+    WHERE j.state IN ('queued', 'scheduled') AND j.enqueued_at > clock_timestamp() - make_interval(secs => %(grace)s)
+RETURNING id
+"""
+
 _HARMLESS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.+Z-]+|[a-z]+(_[a-z]+)+", re.I)
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+|\+[\d ()-]{7,20}")
+_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,100}")
 
 
 def write_down(queue: str, error: BadMessage, body: bytes) -> None:
@@ -23,60 +53,109 @@ def write_down(queue: str, error: BadMessage, body: bytes) -> None:
     Raises:
         Stopping: the process ends first, so the message must go back to the broker.
     """
-    document = shape(body)
-    name = str(document.get("type") or document.get("actor_name") or "?")[:100] if isinstance(document, dict) else "?"
-    job_id = _id(document) or uuid5(NAMESPACE_OID, repr(body))
-    if error.reason == "unknown_message" and _park(job_id, name, queue, error, document):
-        logs.get().warning("parked", job_id=str(job_id), queue=queue, reason=error.reason)
-        return
-    reject(job_id, queue, error.reason, error.detail, name=name, document=document)
+    job_id, name = _id(body), _name(body)
+    if isinstance(error, UnknownMessage):
+        if _park(queue, error):
+            logs.get().warning("parked", job_id=str(error.row["id"]), queue=queue, reason=error.reason)
+            return
+        job_id, name = error.row["id"], error.row["name"]
+    reject(job_id, queue, error.reason, error.detail, name=name, document=shape(body), seed=body)
 
 
-def reject(job_id: UUID, queue: str, reason: str, detail: str, *, name: str = "?", document: Any = None) -> None:
-    """Write a rejected row, and say so in the log and the metrics."""
-    row = {"id": job_id, "name": name, "queue": queue, "data": Jsonb(document), "reason": reason, "error": detail}
+def reject(
+    job_id: UUID | None, queue: str, reason: str, detail: str, *, name: str, document: Any, seed: object
+) -> None:
+    """Write down once that something was rejected, and say so in the log and the metrics.
 
-    def once() -> None:
+    Parameters:
+        job_id: the job that was meant, if it says; it ends as rejected if it waits.
+        seed: what was rejected: the same thing rejected again for the same reason is the same row.
+    """
+    own_id = uuid5(NAMESPACE_OID, repr((queue, reason, detail, seed)))
+    row = {"id": job_id, "own_id": own_id, "name": name, "queue": queue, "data": Jsonb(document)}
+
+    def once() -> UUID | None:
         with db.transaction() as connection:
-            connection.execute(REJECT, row)
+            written = connection.execute(REJECT, row | {"reason": reason, "error": detail}).fetchone()
+        return written["id"] if written else None
 
-    db.persist(once)
-    metrics.jobs.labels(queue, "?", "rejected", reason).inc()
-    logs.get().warning("rejected", job_id=str(job_id), queue=queue, reason=reason)
+    if written_id := db.persist(once):
+        metrics.jobs.labels(queue, "?", "rejected", reason).inc()
+        logs.get().warning("rejected", job_id=str(written_id), queue=queue, reason=reason)
+    else:
+        metrics.duplicates.labels(queue).inc()
 
 
-def _park(job_id: UUID, name: str, queue: str, error: BadMessage, document: Any) -> bool:
+def _park(queue: str, error: UnknownMessage) -> bool:
     grace = settings().unknown_message_grace_s
-    why = {"reason": error.reason, "error": error.detail, "grace": grace, "wait": min(30, max(1, grace / 3))}
-    row = {"id": job_id, "name": name, "queue": queue, "data": Jsonb(document)} | why
+    level = list(Priority).index(error.row["priority"])
+    data = Jsonb(_without_addresses(error.row["data"]))
+    wait = min(30, max(1, grace / 3))
+    row = {
+        **error.row,
+        "queue": queue,
+        "data": data,
+        "level": level,
+        "error": error.detail,
+        "grace": grace,
+        "wait": wait,
+    }
 
     def once() -> bool:
         with db.transaction() as connection:
-            return connection.execute(PARK_UNKNOWN, row).fetchone() is not None
+            return connection.execute(PARK, row).fetchone() is not None
 
     return grace > 0 and db.persist(once)
 
 
-def _id(document: Any) -> UUID | None:
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _id(body: bytes) -> UUID | None:
+    document = _parsed(body)
     try:
         return UUID(str(document.get("id") or document.get("message_id"))) if isinstance(document, dict) else None
     except ValueError:
         return None
 
 
+def _name(body: bytes) -> str:
+    document = _parsed(body)
+    name = document.get("type") or document.get("actor_name") if isinstance(document, dict) else None
+    return name if isinstance(name, str) and _NAME.fullmatch(name) else "?"
+
+
 def shape(body: bytes) -> Any:
     """Show a body without what it may leak: ids, times and snake_case names stay, other text does not."""
-    try:
-        return _masked(json.loads(body))
-    except (ValueError, RecursionError):
-        return {"bytes": len(body), "json": False}
+    document = _parsed(body)
+    return {"bytes": len(body), "json": False} if document is None else _mapped(document, _masked)
 
 
-def _masked(value: Any, depth: int = 0) -> Any:
+def _masked(text: str) -> str:
+    return text if len(text) <= 64 and _HARMLESS.fullmatch(text) else f"text of {len(text)} characters"
+
+
+def _without_addresses(data: Any) -> Any:
+    """Keep a message that nobody here can read, except that addresses become their fingerprints."""
+    return _mapped(data, lambda text: hint(text) if _ADDRESS.fullmatch(text.strip()) else _storable(text))
+
+
+def _mapped(value: Any, change: Any, depth: int = 0) -> Any:
+    """Change every text in a JSON value, and bound it to what PostgreSQL can keep."""
     if isinstance(value, dict) and depth < 5:
-        return {str(k)[:64]: _masked(v, depth + 1) for k, v in list(value.items())[:50]}
+        return {_storable(k[:64]): _mapped(v, change, depth + 1) for k, v in list(value.items())[:50]}
     if isinstance(value, list) and depth < 5:
-        return [_masked(v, depth + 1) for v in value[:50]]
+        return [_mapped(v, change, depth + 1) for v in value[:50]]
     if isinstance(value, str):
-        return value if _HARMLESS.fullmatch(value) and len(value) <= 64 else f"text of {len(value)} characters"
+        return change(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if isinstance(value, bool | int | float | None) else "…"
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")

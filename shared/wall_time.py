@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-# Names that ZoneInfo loads but that mean another thing on every machine, or ignore daylight saving.
-_NOT_A_PLACE = {"localtime", "Factory", "posixrules", "EST", "MST", "HST", "EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT"}
+# Names that ZoneInfo loads but that mean another thing on every machine, in PostgreSQL, or ignore daylight saving.
+_NOT_A_PLACE = {"localtime", "Factory", "posixrules", "CET", "EET", "MET", "WET"}
+_NOT_A_PLACE |= {"EST", "MST", "HST", "EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT"}
 
 
 def zone(name: str) -> ZoneInfo:

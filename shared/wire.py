@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from shared.errors import BadMessage
-from shared.messages import MAX_BODY_BYTES, MESSAGES, Message, Priority
+from shared.errors import BadMessage, UnknownMessage
+from shared.messages import MAX_BODY_BYTES, MESSAGES, Instant, Message, Priority
 
 CONTENT_TYPE = "application/cloudevents+json"
 M = TypeVar("M", bound=BaseModel)
@@ -33,6 +33,11 @@ class Envelope:
     dedupe_key: str | None = None
     traceparent: str | None = None
     source: str = "giftcard-jobs"
+
+    def __post_init__(self) -> None:
+        """Refuse a time that means another instant on every machine."""
+        if self.run_at is not None and self.run_at.tzinfo is None:
+            raise ValueError("run_at has no time zone: use datetime.now(UTC) or a zoneinfo.ZoneInfo")
 
     @property
     def routing_key(self) -> str:
@@ -78,17 +83,27 @@ def check_size(body: bytes) -> None:
         raise BadMessage("too_large", f"the body has {len(body)} bytes, over {MAX_BODY_BYTES}: send ids, not content")
 
 
+def _storable(text: str) -> str:
+    """Refuse what PostgreSQL cannot keep as text: NUL and lone surrogates."""
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("has a NUL or half a character in it")
+    return text
+
+
+_Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
+
+
 class _CloudEvent(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     specversion: str
-    id: Annotated[str, Field(min_length=1, max_length=200)]
-    source: Annotated[str, Field(min_length=1, max_length=200)]
-    type: Annotated[str, Field(min_length=1, max_length=100)]
+    id: _Text
+    source: _Text
+    type: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:/-]+$")]
     data: dict[str, Any] = {}
-    runat: AwareDatetime | None = None
-    priority: Annotated[Priority, BeforeValidator(Priority)] = Priority.NORMAL
-    dedupekey: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    runat: Instant | None = None
+    priority: Annotated[Priority, BeforeValidator(lambda given: Priority(given or 0))] = Priority.NORMAL
+    dedupekey: _Text | None = None
     traceparent: Annotated[str, Field(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")] | None = None
 
 
@@ -99,12 +114,13 @@ def decode(body: bytes, headers: Mapping[str, Any] | None = None) -> Envelope:
         body: a CloudEvents document, Dramatiq's 7-field JSON, or bare data with ``cloudEvents:*`` AMQP headers.
 
     Raises:
-        BadMessage: ``undecodable``, ``too_large``, ``unknown_message`` or ``invalid``, with what to mend.
+        UnknownMessage: nobody here knows the name; newer workers may.
+        BadMessage: ``undecodable``, ``too_large`` or ``invalid``, with what to mend.
     """
     check_size(body)
     event = _event(_document(body, headers or {}))
     if event.type not in MESSAGES:
-        raise BadMessage("unknown_message", f"no message is called {event.type!r}: use one of {', '.join(MESSAGES)}")
+        raise UnknownMessage(f"no message is called {event.type!r}: use one of {', '.join(MESSAGES)}", row_of(event))
     message = _validated(MESSAGES[event.type], event.data)
     return Envelope(
         message=message,
@@ -170,3 +186,19 @@ def _uuid(event: _CloudEvent) -> UUID:
         return UUID(event.id)
     except ValueError:
         return uuid5(NAMESPACE_URL, f"{event.source}#{event.id}")
+
+
+def row_of(sent: Envelope | _CloudEvent) -> dict[str, Any]:
+    """Give what is kept of a message that nobody here can run, by column of ``jobs``."""
+    if isinstance(sent, Envelope):
+        sent = _CloudEvent.model_validate(json.loads(sent.encode()))
+    return {
+        "id": _uuid(sent),
+        "name": sent.type,
+        "data": sent.data,
+        "run_at": sent.runat,
+        "priority": sent.priority,
+        "dedupe_key": sent.dedupekey,
+        "traceparent": sent.traceparent,
+        "source": sent.source,
+    }

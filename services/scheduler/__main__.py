@@ -54,7 +54,7 @@ def _relay(relay: Relay, wake: threading.Event) -> None:
     wake.clear()
     if relay.publish_due() == 0:
         next_s = relay.seconds_to_next()
-        wake.wait(LONGEST_SLEEP_S if next_s is None else min(max(next_s, 0), LONGEST_SLEEP_S))
+        wake.wait(LONGEST_SLEEP_S if next_s is None else min(next_s, LONGEST_SLEEP_S))
 
 
 def _listen(wake: threading.Event) -> None:

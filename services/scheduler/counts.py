@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from shared import db
-from shared.jobs import counts
+from shared.counts import counts
 
 CACHE_S = 5
 

@@ -17,6 +17,7 @@ from shared.settings import settings
 from shared.wire import lane
 
 BATCH = 500
+NO_ROOM_S = 0.2
 
 # For each queue and priority: its due rows in order, up to the room that its queue has. Urgent rows always have room,
 # normal ones up to the queue's depth, bulk ones only while little waits. Rows of another relay are passed over.
@@ -34,7 +35,8 @@ WITH waiting AS (
 )
 SELECT j.* FROM room, LATERAL (
     SELECT id, name, queue, priority, data, dedupe_key, traceparent, source FROM jobs
-    WHERE queue = room.queue AND priority = room.priority AND state = 'scheduled' AND run_at <= clock_timestamp()
+    WHERE queue = room.queue AND priority = room.priority AND state = 'scheduled'
+        AND run_at <= (SELECT clock_timestamp()) -- asked once, so that the index ends the search at the last due row
     ORDER BY run_at LIMIT greatest(0, least(room.rows, %(batch)s)) FOR UPDATE SKIP LOCKED
 ) j
 """
@@ -43,12 +45,14 @@ MARK: LiteralString = """
 UPDATE jobs SET state = 'queued', queued_at = clock_timestamp(), publishes = publishes + 1 WHERE id = ANY(%s::uuid[])
 """
 
+# A row that has been due for a while did not go out for want of room: somebody takes one from its queue soon.
 NEXT: LiteralString = """
-SELECT extract(epoch FROM min(run_at) - clock_timestamp()) AS wait_s FROM (
-    SELECT (SELECT min(run_at) FROM jobs j WHERE j.queue = q.queue AND j.priority = p.priority AND j.state = 'scheduled'
-            AND run_at > clock_timestamp()) AS run_at
-    FROM unnest(%(queues)s::text[]) AS q (queue), generate_series(0, 2) AS p (priority)
+SELECT min(CASE WHEN due_in_s > -0.1 THEN greatest(0, due_in_s) ELSE %(no_room_s)s END) AS wait_s
+FROM unnest(%(queues)s::text[]) AS q (queue), generate_series(0, 2) AS p (priority), LATERAL (
+    SELECT extract(epoch FROM run_at - clock_timestamp())::float AS due_in_s FROM jobs j
+    WHERE j.queue = q.queue AND j.priority = p.priority AND j.state = 'scheduled' ORDER BY run_at LIMIT 1
 ) soonest
+WHERE NOT EXISTS (SELECT FROM queue_controls c WHERE c.queue = q.queue AND c.paused_at IS NOT NULL)
 """
 
 
@@ -62,7 +66,8 @@ class Relay:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         own = settings().queues
-        self._queues = {"queues": list(QUEUES), "depths": [own[queue].depth for queue in QUEUES], "batch": BATCH}
+        depths = [own[queue].depth for queue in QUEUES]
+        self._queues = {"queues": list(QUEUES), "depths": depths, "batch": BATCH, "no_room_s": NO_ROOM_S}
 
     def publish_due(self) -> int:
         """Publish one batch. Returns how many rows are queued now."""
@@ -80,10 +85,10 @@ class Relay:
         return len(confirmed)
 
     def seconds_to_next(self) -> float | None:
-        """Say when the next row will be due, in seconds; None when there is none."""
+        """Say when there may be something to publish, in seconds; None when nothing waits for its time or for room."""
         with db.transaction() as connection:
             row = connection.execute(NEXT, self._queues).fetchone()
-        return float(row["wait_s"]) if row and row["wait_s"] is not None else None
+        return row["wait_s"] if row else None
 
     def _complain(self, packets: Sequence[Packet]) -> None:
         failed = [packet for packet in packets if packet.error]
@@ -95,10 +100,10 @@ class Relay:
 
 def declare_queues() -> None:
     """Make every queue that is not there, over a connection of its own."""
-    connection = pika.BlockingConnection(pika.URLParameters(settings().rabbitmq_url.get_secret_value()))
-    for queue in topology.lanes():
-        topology.declare(connection.channel(), queue)
-    connection.close()
+    with pika.BlockingConnection(pika.URLParameters(settings().rabbitmq_url.get_secret_value())) as connection:
+        channel = connection.channel()
+        for queue in topology.lanes():
+            topology.declare(channel, queue)
 
 
 def _packet(row: dict[str, Any]) -> Packet:

@@ -17,7 +17,7 @@ from shared.messages import MESSAGES
 from shared.settings import CronLine, settings
 from shared.wall_time import zone
 
-MAX_TICKS = 1000  # of one line at once, after a long sleep with the policy "all"
+MAX_TICKS = 1000  # of one line in one transaction, after a long sleep
 
 NOW: LiteralString = "SELECT clock_timestamp() AS now"
 KNOW: LiteralString = "INSERT INTO schedules VALUES (%s, clock_timestamp()) ON CONFLICT DO NOTHING"
@@ -75,18 +75,17 @@ class Line:
         if not due:
             return 0
         failpoint("ticking")
-        for key, _ in self._chosen(due, row["now"]):
+        for key in self._chosen(due, row["now"]):
             enqueue(connection, self._message, dedupe_key=f"cron:{self.name}:{key}", source="timetable")
             metrics.ticks.labels(self.name).inc()
         connection.execute(TICKED, (due[-1][1], self.name))
         return len(due)
 
-    def _chosen(self, due: list[tuple[str, datetime]], now: datetime) -> list[tuple[str, datetime]]:
-        if self.missed == "all":
-            return due
-        if self.missed == "skip":
-            return [tick for tick in due if now - tick[1] < timedelta(minutes=1)]
-        return due[-1:]
+    def _chosen(self, due: list[tuple[str, datetime]], now: datetime) -> list[str]:
+        """Apply the policy for ticks slept over. A full transaction's worth has more behind it, and not the latest."""
+        if self.missed == "latest":
+            return [key for key, _ in due[-1:] if len(due) < MAX_TICKS]
+        return [key for key, at in due if self.missed == "all" or now - at < timedelta(minutes=1)]
 
 
 def _refuse_numeric_weekdays(cron: str) -> None:
@@ -105,9 +104,12 @@ class Timetable:
     def fire(self) -> float:
         """Make the jobs that are due by PostgreSQL's clock. Returns the seconds until the next tick."""
         for line in self.lines:
-            with db.transaction() as connection:
-                if missed := line.fire(connection):
-                    logs.get().info("ticked", schedule=line.name, ticks=missed)
+            ticks = MAX_TICKS
+            while ticks == MAX_TICKS:
+                with db.transaction() as connection:
+                    ticks = line.fire(connection)
+            if ticks:
+                logs.get().info("ticked", schedule=line.name, ticks=ticks)
         with db.transaction() as connection:
             row: Any = connection.execute(NOW).fetchone()
         following = [at for line in self.lines if (at := line.next_after(row["now"]))]

@@ -35,10 +35,20 @@ CREATE TABLE gift_cards (
 );
 CREATE INDEX gift_cards_active_expires_at ON gift_cards (expires_at, id) WHERE status = 'ACTIVE';
 
--- A card ends at the first instant after its last day, where it was sold.
+-- Refuse a zone that is no place: PostgreSQL takes abbreviations and POSIX rules, too, and Python does not.
+CREATE FUNCTION check_zone(tz text) RETURNS void LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF tz !~ '^(UTC|GMT|[A-Z][a-z]+|[A-Za-z]+(/[A-Za-z0-9_+-]+)+)$' THEN
+        RAISE EXCEPTION 'unknown time zone %: use an IANA name such as Europe/Berlin', quote_literal(tz)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM clock_timestamp() AT TIME ZONE tz;
+END $$;
+
+-- A card ends at the first instant after its last day, where it was sold. An unknown zone is refused here, not met later.
 CREATE FUNCTION gift_card_derive() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM clock_timestamp() AT TIME ZONE NEW.time_zone; -- an unknown zone is refused here, not met by a sweep
+    PERFORM check_zone(NEW.time_zone), check_zone(NEW.expires_tz);
     IF TG_OP = 'INSERT' OR (NEW.expires_on, NEW.expires_tz) IS DISTINCT FROM (OLD.expires_on, OLD.expires_tz) THEN
         NEW.expires_at := wall_instant((NEW.expires_on + 1)::timestamp, NEW.expires_tz);
     END IF;
@@ -171,7 +181,8 @@ CREATE TRIGGER jobs_due AFTER INSERT OR UPDATE ON jobs FOR EACH ROW
 CREATE FUNCTION job_data(name text, data jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_object_agg(key, CASE
         WHEN key IN ('recipient_email', 'recipient_phone') AND jsonb_typeof(value) = 'string' AND value #>> '{}' NOT LIKE 'sha256:%'
-        THEN to_jsonb('sha256:' || encode(sha256(convert_to(lower(btrim(value #>> '{}')), 'UTF8')), 'hex'))
+        THEN to_jsonb('sha256:' || encode(sha256(convert_to(
+            lower(btrim(value #>> '{}', E' \t\r\n') COLLATE "C"), 'UTF8')), 'hex'))
         ELSE value END) FILTER (WHERE jsonb_typeof(value) <> 'null'), '{}')
     FROM jsonb_each(data || (
         SELECT coalesce(jsonb_object_agg(p.key, p.value -> 'default') FILTER (WHERE p.value ? 'default' AND NOT data ? p.key), '{}')
