@@ -69,22 +69,25 @@ class Message(BaseModel):
 MESSAGES: dict[str, type[Message]] = {}
 
 
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+
+
 def hint(address: str) -> str:
     """Give the fingerprint by which an address can be compared and is never shown: ``sha256:`` and 64 hex digits."""
-    if re.fullmatch(r"sha256:[0-9a-f]{64}", address):
+    if _FINGERPRINT.fullmatch(address):
         return address
     # ASCII alone is trimmed and lowered, since PostgreSQL's job_data() must come to the same in every locale.
     return "sha256:" + hashlib.sha256(address.strip(" \t\r\n").encode().lower()).hexdigest()
 
 
 def _email_hint(value: str) -> str:
-    if not value.startswith("sha256:") and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value.strip()):
+    if not _FINGERPRINT.fullmatch(value) and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value.strip()):
         raise ValueError("is not an e-mail address: send the card's address, or leave the field out")
     return hint(value)
 
 
 def _phone_hint(value: str) -> str:
-    if not value.startswith("sha256:") and not re.fullmatch(r"\+[1-9]\d{6,14}", value.strip()):
+    if not _FINGERPRINT.fullmatch(value) and not re.fullmatch(r"\+[1-9]\d{6,14}", value.strip()):
         raise ValueError("is not a phone number: use E.164 such as '+14155550123', or leave the field out")
     return hint(value)
 

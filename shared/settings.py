@@ -212,7 +212,7 @@ def _refuse_unknown() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | FOR_TESTS
     for name in os.environ:
         if name.startswith(PREFIX) and name.removesuffix("_FILE").split("__")[0] not in known:
-            near = get_close_matches(name, known, n=1)
+            near = get_close_matches(name.split("__")[0], known, n=1)
             raise SettingsError(
                 f"unknown setting {name}: " + (f"did you mean {near[0]}?" if near else "see .env.example")
             )

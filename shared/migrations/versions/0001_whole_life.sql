@@ -180,7 +180,7 @@ CREATE TRIGGER jobs_due AFTER INSERT OR UPDATE ON jobs FOR EACH ROW
 -- since it is only compared (see shared/messages.py, hint).
 CREATE FUNCTION job_data(name text, data jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_object_agg(key, CASE
-        WHEN key IN ('recipient_email', 'recipient_phone') AND jsonb_typeof(value) = 'string' AND value #>> '{}' NOT LIKE 'sha256:%'
+        WHEN key IN ('recipient_email', 'recipient_phone') AND jsonb_typeof(value) = 'string' AND value #>> '{}' !~ '^sha256:[0-9a-f]{64}$'
         THEN to_jsonb('sha256:' || encode(sha256(convert_to(
             lower(btrim(value #>> '{}', E' \t\r\n') COLLATE "C"), 'UTF8')), 'hex'))
         ELSE value END) FILTER (WHERE jsonb_typeof(value) <> 'null'), '{}')
