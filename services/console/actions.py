@@ -1,0 +1,91 @@
+"""What the console changes: each act is one statement that checks, changes, and keeps who did it and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from shared import db
+from shared.messages import MESSAGES
+from shared.settings import settings
+
+# A failed job may be tried again, and so may one that its actor rejected after it ran, since what it named may be there
+# by now. What was rejected unread cannot: its data are at fault, and only their shape was kept.
+CANDIDATES: LiteralString = """
+SELECT id, name, state, reason, state = 'failed' OR (state = 'rejected' AND attempt > 0) AS eligible FROM jobs
+WHERE (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s)) AND (%(name)s::text IS NULL OR name = %(name)s)
+    AND (%(ids)s::uuid[] IS NOT NULL OR state IN ('failed', 'rejected'))
+ORDER BY finished_at
+"""
+
+# The same job again: same id, same key, a renewed budget of attempts. How it ended before is kept as an event.
+RETRY: LiteralString = """
+WITH chosen AS (
+    SELECT * FROM jobs WHERE id = ANY(%(ids)s) AND (state = 'failed' OR (state = 'rejected' AND attempt > 0))
+    ORDER BY id FOR UPDATE
+), kept AS (
+    INSERT INTO events (type, subject, data)
+    SELECT 'job.retried', id, jsonb_build_object('by', %(by)s::text, 'reason', %(why)s::text, 'was', jsonb_build_object(
+        'state', state, 'reason', reason, 'error_type', error_type, 'error', error, 'attempt', attempt,
+        'stalls', stalls, 'worker', worker, 'started_at', started_at, 'finished_at', finished_at)) FROM chosen
+)
+UPDATE jobs j SET state = 'scheduled', run_at = clock_timestamp(), finished_at = NULL, reason = 'retried',
+    max_attempts = j.attempt + coalesce((%(budgets)s::jsonb ->> j.name)::integer, 4),
+    stalls = 0, publishes = 0, cancel_requested = false, lease_until = NULL
+FROM chosen c WHERE j.id = c.id RETURNING j.id
+"""
+
+KEEP: LiteralString = """
+INSERT INTO events (type, subject, data)
+VALUES ('job.' || %(act)s, job_of(%(id_or_key)s), jsonb_strip_nulls(jsonb_build_object('by', %(by)s::text,
+    'reason', %(why)s::text, 'run_at', %(run_at)s::timestamptz)))
+"""
+
+CANCEL: LiteralString = "SELECT cancel_job(%(id_or_key)s) AS answer"
+MOVE: LiteralString = "SELECT reschedule_job(%(id_or_key)s, coalesce(%(run_at)s, clock_timestamp())) AS answer"
+
+PAUSE: LiteralString = """
+INSERT INTO queue_controls (queue, paused_at, paused_by, pause_reason)
+VALUES (%(queue)s, clock_timestamp(), %(by)s, %(why)s)
+ON CONFLICT (queue) DO UPDATE SET paused_at = coalesce(queue_controls.paused_at, excluded.paused_at),
+    paused_by = excluded.paused_by, pause_reason = excluded.pause_reason
+"""
+
+# The relay is woken, since the rows that waited here are due.
+RESUME: LiteralString = """
+WITH woken AS (SELECT pg_notify('jobs_due', ''))
+UPDATE queue_controls SET paused_at = NULL, paused_by = NULL, pause_reason = NULL
+FROM woken WHERE queue = %(queue)s AND paused_at IS NOT NULL
+"""
+
+RATE: LiteralString = """
+INSERT INTO queue_controls (queue, rate_per_s) VALUES (%(queue)s, %(rate)s)
+ON CONFLICT (queue) DO UPDATE SET rate_per_s = excluded.rate_per_s, next_slot_at = '-infinity'
+"""
+
+
+def candidates(connection: db.Connection, ids: Sequence[UUID] | None, name: str | None) -> list[dict[str, Any]]:
+    """Give the jobs that a retry names, each with whether it may be retried."""
+    return connection.execute(CANDIDATES, {"ids": list(ids) if ids else None, "name": name}).fetchall()
+
+
+def retry(connection: db.Connection, ids: Sequence[UUID], *, by: str, why: str) -> int:
+    """Put jobs back to be run again. Returns how many; one that has changed meanwhile is left."""
+    budgets = Jsonb({name: 1 + len(settings().backoff(name)) for name in MESSAGES})
+    return connection.execute(RETRY, {"ids": list(ids), "by": by, "why": why, "budgets": budgets}).rowcount
+
+
+def act(connection: db.Connection, name: str, statement: LiteralString, id_or_key: str, **given: Any) -> str:
+    """Do one thing to one job, and keep who did it. Returns what came of it: ``cancelled``, ``moved``, ``too_late``.
+
+    Raises:
+        psycopg.errors.NoDataFound: no job has this id or key.
+    """
+    values = {"act": name, "id_or_key": id_or_key, "run_at": None, "why": None, **given}
+    row: Any = connection.execute(statement, values).fetchone()
+    if row["answer"] != "too_late":
+        connection.execute(KEEP, values)
+    return str(row["answer"])

@@ -1,0 +1,47 @@
+"""The console's command line: ``python -m services.console.cli --help``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from services.console import acting, reading
+from services.console.session import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    name="console",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="See, understand and act on the gift-card jobs. The database is that of JOBS_DATABASE_URL.",
+)
+
+LOOK: list[Callable[..., None]] = [
+    reading.counts,
+    reading.jobs,
+    reading.job,
+    reading.failed,
+    reading.rejected,
+    reading.story,
+    reading.schedule,
+]
+ACT: list[Callable[..., None]] = [
+    acting.retry,
+    acting.cancel,
+    acting.move,
+    acting.promote,
+    acting.pause,
+    acting.resume,
+    acting.rate,
+    acting.prune,
+    acting.run,
+]
+for panel, commands in {"Look": LOOK, "Act": ACT}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,188 @@
+"""Commands that look and change nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import typer
+from apscheduler.triggers.cron import CronTrigger
+
+from services.console import queries, tables
+from services.console.session import AsJson, ByName, ByQueue, IdOrKey, Limit, Refused, connected, known
+from shared.counts import counts as count_jobs
+from shared.messages import MESSAGES, QUEUES
+from shared.settings import CronLine, settings
+
+STATES = ["scheduled", "queued", "running", "succeeded", "skipped", "failed", "rejected", "cancelled"]
+# The words of BullMQ for them, each with whether the job must be due.
+WORDS: dict[str, tuple[list[str], bool | None]] = {
+    "waiting": (["scheduled", "queued"], True),
+    "delayed": (["scheduled"], False),
+    "active": (["running"], None),
+    "completed": (["succeeded", "skipped", "cancelled"], None),
+}
+COUNTS = {
+    "queue": "queue",
+    "waiting": "waiting",
+    "active": "active",
+    "delayed": "delayed",
+    "completed": "completed",
+    "failed": "failed",
+    "oldest_due_s": "oldest due, s",
+    "rate_per_s": "rate, 1/s",
+    "paused": "paused",
+}
+JOBS = {
+    "id": "id",
+    "name": "name",
+    "state": "state",
+    "reason": "reason",
+    "attempt": "tries",
+    "run_at": "run at (UTC)",
+    "finished_at": "ended at (UTC)",
+}
+FAILED = {
+    "jobs": "jobs",
+    "name": "name",
+    "reason": "reason",
+    "error": "error",
+    "first": "first (UTC)",
+    "last": "last (UTC)",
+    "example": "an example",
+}
+REJECTED = {
+    "finished_at": "at (UTC)",
+    "name": "name",
+    "source": "from",
+    "reason": "reason",
+    "error": "mend",
+    "id": "id",
+}
+STORY = {"at": "at (UTC)", "kind": "", "what": "what", "did": "became", "detail": "detail"}
+SCHEDULE = {
+    "name": "name",
+    "cron": "cron",
+    "zone": "zone",
+    "missed": "missed",
+    "last_tick": "last (UTC)",
+    "next": "next (UTC)",
+}
+
+
+def counts(json: AsJson = False) -> None:
+    """Count the jobs of each queue, and show what is paused and how fast each may go.
+
+    Example: counts --json
+    """
+    with connected() as connection:
+        controls = {row["queue"]: row for row in connection.execute(queries.CONTROLS)}
+        rows = [row | _control(row["queue"], controls.get(row["queue"], {})) for row in count_jobs(connection)]
+    tables.as_json(rows) if json else tables.show(rows, COUNTS, title="queues")
+
+
+def _control(queue: str, control: dict[str, Any]) -> dict[str, Any]:
+    since = control.get("paused_at")
+    paused = f"since {since:%Y-%m-%d %H:%M} by {control['paused_by']}: {control['pause_reason']}" if since else None
+    return {"paused": paused, "rate_per_s": control.get("rate_per_s") or settings().queues[queue].rate_per_s}
+
+
+def jobs(
+    state: Annotated[str | None, typer.Option(help=f"{', '.join(STATES)}, or {', '.join(WORDS)}.")] = None,
+    name: ByName = None,
+    queue: ByQueue = None,
+    card: Annotated[UUID | None, typer.Option(help="Only this gift card's.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only those that ended so, such as redeemed.")] = None,
+    limit: Limit = 50,
+    json: AsJson = False,
+) -> None:
+    """List jobs, newest first.
+
+    Example: jobs --state delayed --queue scheduled-delivery
+
+    Example: jobs --state skipped --reason redeemed --limit 10
+    """
+    known(state, "state", [*STATES, *WORDS])
+    known(queue, "queue", QUEUES)
+    states, due = WORDS.get(state, ([state], None)) if state else (None, None)
+    given = {"name": known(name, "message", MESSAGES), "queue": queue, "card": card, "reason": reason, "limit": limit}
+    with connected() as connection:
+        rows = connection.execute(queries.JOBS, given | {"states": states, "due": due}).fetchall()
+    tables.as_json(rows) if json else tables.show(rows, JOBS, title="jobs", empty="none like this")
+
+
+def job(id_or_key: IdOrKey, json: AsJson = False) -> None:
+    """Show one job, whole, and what operators did to it.
+
+    Example: job 0b0f0c5e-6f5e-4d8e-9a2b-1f2d3c4b5a69
+
+    Example: job cron:cleanup_expired_tokens:2026-11-24T02:00:00
+    """
+    with connected() as connection:
+        row = connection.execute(queries.JOB, {"id_or_key": id_or_key}).fetchone()
+        if row is None:
+            raise Refused(f"the job {id_or_key!r} is over, and its row was deleted by retention")
+        row["acts"] = connection.execute(queries.ACTS, {"id": row["id"]}).fetchall()
+    tables.as_json(row) if json else tables.show_one(row, title=f"{row['name']}: {row['state']}")
+
+
+def failed(name: ByName = None, json: AsJson = False) -> None:
+    """Show failed jobs by name and cause.
+
+    Example: failed --name send_gift_card_sms
+    """
+    with connected() as connection:
+        rows = connection.execute(queries.FAILED, {"name": known(name, "message", MESSAGES)}).fetchall()
+    tables.as_json(rows) if json else tables.show(rows, FAILED, title="failed")
+
+
+def rejected(limit: Limit = 50, json: AsJson = False) -> None:
+    """Show rejected messages, newest first, each with what its sender must mend.
+
+    Example: rejected --limit 10
+    """
+    with connected() as connection:
+        rows = connection.execute(queries.REJECTED, {"limit": limit}).fetchall()
+    tables.as_json(rows) if json else tables.show(rows, REJECTED, title="rejected")
+
+
+def story(card: Annotated[UUID, typer.Argument(help="A gift card's id.")], json: AsJson = False) -> None:
+    """Tell a card's whole life in order: jobs, decisions, messages, ledger.
+
+    Example: story 7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08
+    """
+    with connected() as connection:
+        found = connection.execute(queries.CARD, {"card": card}).fetchone()
+        events = connection.execute(queries.STORY, {"card": card}).fetchall()
+    if found is None and not events:
+        raise Refused(f"there is no card {card}, and no job names it")
+    if json:
+        return tables.as_json({"card": found, "story": events})
+    tables.show_one(found or {"id": card, "status": "there is no such card"}, title="card")
+    return tables.show(events, STORY, title="story", empty="nothing has happened yet")
+
+
+def schedule(json: AsJson = False) -> None:
+    """Show the timetable: each cron line, its last tick and its next.
+
+    Example: schedule
+    """
+    with connected() as connection:
+        ticks = {row["name"]: row for row in connection.execute(queries.TICKS)}
+        [clock] = connection.execute("SELECT clock_timestamp() AS now").fetchall()
+    rows = [
+        {"name": name, **line.model_dump(), "last_tick": ticks.get(name, {}).get("last_tick")}
+        | {"next": _next(line, clock["now"])}
+        for name, line in settings().timetable.items()
+    ]
+    tables.as_json(rows) if json else tables.show(rows, SCHEDULE, title="schedule")
+
+
+def _next(line: CronLine, now: datetime) -> datetime | None:
+    try:
+        fires: datetime | None = CronTrigger.from_crontab(line.cron, ZoneInfo(line.zone)).get_next_fire_time(None, now)
+    except (ValueError, KeyError, OSError):
+        raise Refused(f"the timetable has a wrong line: {line.cron!r} in {line.zone!r}") from None
+    return fires.astimezone(now.tzinfo) if fires else None

@@ -1,0 +1,75 @@
+"""One look at the database, and errors as one line that says what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from getpass import getuser
+from typing import Annotated, Any, NoReturn
+
+import psycopg
+import typer
+from typer.core import TyperGroup
+
+from shared import db
+from shared.messages import QUEUES
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+IdOrKey = Annotated[str, typer.Argument(metavar="ID|KEY", help="A job's id, or its dedupe key.")]
+Queue = Annotated[str, typer.Argument(metavar="QUEUE", help=f"One of {', '.join(QUEUES)}.")]
+ByQueue = Annotated[str | None, typer.Option(help="Only this queue.")]
+ByName = Annotated[str | None, typer.Option(help="Only this message, such as send_gift_card_email.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
+
+
+class Refused(Exception):
+    """Say why the console does not do what it was asked."""
+
+
+class Commands(TyperGroup):
+    """Commands whose errors are one line on stderr and exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except Refused as error:
+            _end(str(error))
+        except psycopg.errors.UndefinedTable:
+            _end("this database has no tables of ours: migrate it first with 'alembic upgrade head'")
+        except psycopg.OperationalError as error:
+            _end(f"cannot reach the database ({type(error).__name__}): is JOBS_DATABASE_URL right, and the server up?")
+        except psycopg.DatabaseError as error:
+            _end(error.diag.message_primary or type(error).__name__)
+
+
+def _end(line: str) -> NoReturn:
+    typer.secho(f"error: {line}", err=True, fg="red")
+    raise typer.Exit(1)
+
+
+@contextmanager
+def connected() -> Iterator[db.Connection]:
+    """Give a connection in a transaction, committed at the end."""
+    with db.connect(connect_timeout=5, application_name="giftcard-console") as connection:
+        yield connection
+
+
+def operator() -> str:
+    """Name who acts: the user of this terminal."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def known(name: str | None, kind: str, names: Collection[str]) -> str | None:
+    """Pass a name through, or None.
+
+    Raises:
+        Refused: nothing of this kind has it.
+    """
+    if name is not None and name not in names:
+        raise Refused(f"no {kind} is called {name!r}: use one of {', '.join(names)}")
+    return name

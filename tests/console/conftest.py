@@ -1,0 +1,58 @@
+"""What console tests share: the command line in this process, and a job in any state in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from services.console.cli import app
+
+Sql: TypeAlias = Callable[..., list[dict[str, Any]]]
+JobOf: TypeAlias = Callable[[UUID], dict[str, Any]]
+Issue: TypeAlias = Callable[..., UUID]
+Deliver: TypeAlias = Callable[..., list[UUID]]
+Setting: TypeAlias = Callable[..., None]
+Eventually: TypeAlias = Callable[..., None]
+Cli: TypeAlias = Callable[..., Result]
+Read: TypeAlias = Callable[..., Any]
+Made: TypeAlias = Callable[..., UUID]
+
+
+@pytest.fixture
+def cli(database: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Type a command: ``cli("jobs", "--state", "failed")`` gives its exit code and output."""
+    monkeypatch.setenv("COLUMNS", "250")
+    return lambda *words, answer=None: CliRunner().invoke(app, [str(word) for word in words], input=answer)
+
+
+@pytest.fixture
+def read(cli: Cli) -> Read:
+    """Type a command with ``--json``, and give what it printed."""
+
+    def parsed(*words: object) -> Any:
+        result = cli(*words, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    return parsed
+
+
+@pytest.fixture
+def made(sql: Sql) -> Made:
+    """Make a job in a state: ``made("failed", reason="retries_exhausted", attempt=4)``."""
+
+    def make(state: str = "scheduled", *, message: str = "expire_due_gift_cards", **columns: object) -> UUID:
+        data = '{"gift_card_id": "7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08"}' if message.startswith("send") else "{}"
+        [row] = sql("SELECT enqueue_job(%s, %s::jsonb, run_at => 'infinity') AS id", message, data)
+        ended = state not in ("scheduled", "queued", "running")
+        columns = {"state": state, "run_at": "now"} | ({"finished_at": "now"} if ended else {}) | columns
+        changes = ", ".join(f"{name} = %s" for name in columns)
+        sql(f"UPDATE jobs SET {changes} WHERE id = %s", *columns.values(), row["id"])  # names of a test
+        return UUID(str(row["id"]))
+
+    return make
