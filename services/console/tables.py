@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from rich import box
 from rich.console import Console
@@ -35,7 +36,8 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], *, title
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, header_style="dim")
     for key, heading in columns.items():
         numeric = all(isinstance(row[key], int | float) or row[key] is None for row in found)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        whole = any(isinstance(row[key], UUID | datetime) for row in found)  # to be copied in one go
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in found:
         table.add_row(*(cell(row[key]) for key in columns))
     Console().print(table)
