@@ -6,7 +6,8 @@ from typing import LiteralString
 
 # Jobs, newest first; every filter may be NULL.
 JOBS: LiteralString = """
-SELECT id, name, queue, state, priority, run_at, attempt, max_attempts, reason, gift_card_id, enqueued_at, finished_at
+SELECT id, name, queue, state, priority, run_at, attempt, max_attempts, reason, gift_card_id, enqueued_at, finished_at,
+    coalesce(finished_at, run_at) AS at
 FROM jobs
 WHERE (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
     AND (%(due)s::boolean IS NULL OR (run_at <= clock_timestamp()) = %(due)s)

@@ -41,15 +41,13 @@ JOBS = {
     "state": "state",
     "reason": "reason",
     "attempt": "tries",
-    "run_at": "run at (UTC)",
-    "finished_at": "ended at (UTC)",
+    "at": "ended or due (UTC)",
 }
 FAILED = {
     "jobs": "jobs",
     "name": "name",
     "reason": "reason",
     "error": "error",
-    "first": "first (UTC)",
     "last": "last (UTC)",
     "example": "an example",
 }

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+# What may be broken over lines where it is narrow; an id is to be copied whole.
+FOLDED = {"error", "detail", "paused", "reason"}
 COLOURS = {
     "succeeded": "green",
     "running": "cyan",
@@ -36,11 +37,10 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], *, title
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, header_style="dim")
     for key, heading in columns.items():
         numeric = all(isinstance(row[key], int | float) or row[key] is None for row in found)
-        whole = any(isinstance(row[key], UUID | datetime) for row in found)  # to be copied in one go
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=key not in FOLDED)
     for row in found:
         table.add_row(*(cell(row[key]) for key in columns))
-    Console().print(table)
+    _print(table)
     return None
 
 
@@ -52,7 +52,13 @@ def show_one(row: Mapping[str, Any], *, title: str) -> None:
     for key, value in row.items():
         if value not in (None, [], {}):
             table.add_row(Text(key, style="dim"), cell(value))
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Print a table to a terminal's width, and whole to anything else: a line may be searched there."""
+    console = Console()
+    (console if console.is_terminal else Console(width=500)).print(table)
 
 
 def cell(value: Any) -> Text:
