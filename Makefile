@@ -1,0 +1,49 @@
+# Type 'make' for the way in. Every target first makes .venv, at once when that is done.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check up down status logs lock clean
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+ARGS ?=
+
+help: ## Print this
+	@echo "giftcard-jobs: the background jobs of a gift-card business. New here? Type 'make demo'."
+	@if [ -t 1 ]; then on=$$(printf '\033[36m'); off=$$(printf '\033[0m'); fi; \
+	sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+	printf '  %smake %-8s%s %s\n' "$$on" "$$name" "$$off" "$$text"; done
+
+install: ## Make .venv from requirements.txt; the other targets do it, too
+	@sh deploy/local/bootstrap.sh
+
+demo: install ## See about 300 gift cards live their lives on real parts, in a minute
+	@$(PYTHON) -m deploy.local.demo $(ARGS)
+
+test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pytest
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: install ## Look for mistakes without running anything: format, lint, types, imports
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy .
+	@.venv/bin/lint-imports
+
+up: install ## Start servers and services, and leave them running for work
+	@$(PYTHON) -m deploy.local.stack up
+
+down: install ## Stop everything that was started here; data stay
+	@$(PYTHON) -m deploy.local.stack down
+
+status: install ## Show every process and its pages
+	@$(PYTHON) -m deploy.local.stack status
+
+logs: install ## Print the last log lines; ARGS="--follow delivery" for one service, live
+	@$(PYTHON) -m deploy.local.stack logs $(ARGS)
+
+lock: install ## Write requirements.txt anew from pyproject.toml
+	@sh deploy/local/lock.sh
+
+clean: ## Stop everything, and delete data, caches and .venv
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m deploy.local.stack down --delete; fi
+	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
