@@ -102,7 +102,9 @@ class _CloudEvent(BaseModel):
     type: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:/-]+$")]
     data: dict[str, Any] = {}
     runat: Instant | None = None
-    priority: Annotated[Priority, BeforeValidator(lambda given: Priority(0 if given is None else given))] = Priority.NORMAL
+    priority: Annotated[Priority, BeforeValidator(lambda given: Priority(0 if given is None else given))] = (
+        Priority.NORMAL
+    )
     dedupekey: _Text | None = None
     traceparent: Annotated[str, Field(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")] | None = None
 

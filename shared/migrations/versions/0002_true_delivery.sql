@@ -1,0 +1,65 @@
+-- Who bought the card is told, without the code, when the gift cannot be delivered.
+ALTER TABLE gift_cards
+    ADD COLUMN purchaser_email text,
+    ADD COLUMN purchaser_locale text NOT NULL DEFAULT 'en';
+
+-- What exactly was sent: the template by its content, in which language, in how many SMS segments.
+ALTER TABLE deliveries
+    ADD COLUMN locale text,
+    ADD COLUMN template_version text,
+    ADD COLUMN segments integer,
+    ADD COLUMN relay text,
+    ADD COLUMN settled_by text, -- how an unknown outcome became known: callback, asked, operator
+    DROP CONSTRAINT deliveries_kind_check,
+    ADD CONSTRAINT deliveries_kind_check CHECK (kind IN ('gift', 'reminder', 'notice'));
+
+-- Lifted, not deleted: who was suppressed when, and why, stays known.
+ALTER TABLE suppressions
+    ADD COLUMN delivery_id uuid,
+    ADD COLUMN source text,
+    ADD COLUMN lifted_at timestamptz,
+    DROP CONSTRAINT suppressions_channel_address_hash_scope_key;
+CREATE UNIQUE INDEX suppressions_active ON suppressions (channel, address_hash, scope) WHERE lifted_at IS NULL;
+
+-- What a provider said of a delivery, in one form for all of them; an orphan waits until its delivery is known.
+ALTER TABLE provider_events
+    ADD COLUMN kind text NOT NULL DEFAULT 'unknown',
+    ADD COLUMN delivery_id uuid,
+    ADD COLUMN provider_id text,
+    ADD COLUMN address_hash text,
+    ADD COLUMN code text,
+    ADD COLUMN occurred_at timestamptz;
+CREATE INDEX provider_events_orphans ON provider_events (provider_id) WHERE applied_at IS NULL;
+
+-- A provider that refuses us, not the recipient: nothing goes to it until a probe gets through (written by delivery).
+CREATE TABLE breakers (
+    provider text PRIMARY KEY,
+    opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    code text,
+    said text,
+    probe_at timestamptz NOT NULL
+);
+
+-- A sweep that would expire too much stops here and asks (written by expiry, released by an operator).
+CREATE TABLE brakes (
+    name text PRIMARY KEY,
+    pulled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    details jsonb NOT NULL,
+    released_at timestamptz,
+    released_by text,
+    reason text
+);
+
+-- Who did what by hand, and why; written in the transaction of the deed, never changed.
+CREATE TABLE audit (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    who text NOT NULL,
+    action text NOT NULL,
+    subject text,
+    reason text NOT NULL CHECK (length(btrim(reason)) > 0),
+    details jsonb NOT NULL DEFAULT '{}'
+);
+CREATE INDEX audit_subject ON audit (subject, at);
+CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

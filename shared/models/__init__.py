@@ -1,0 +1,26 @@
+"""The tables, for whoever writes to them through SQLAlchemy; ``migrations/`` makes them and holds their rules."""
+
+from shared.models.cards import GiftCard, RefreshToken, Transaction
+from shared.models.deliveries import Breaker, Delivery, ProviderEvent, Suppression
+from shared.models.jobs import Event, JobKey, JobRow, MessageType, QueueControl, Schedule
+from shared.models.operations import Audit, Brake
+from shared.models.table import Base
+
+__all__ = [
+    "Audit",
+    "Base",
+    "Brake",
+    "Breaker",
+    "Delivery",
+    "Event",
+    "GiftCard",
+    "JobKey",
+    "JobRow",
+    "MessageType",
+    "ProviderEvent",
+    "QueueControl",
+    "RefreshToken",
+    "Schedule",
+    "Suppression",
+    "Transaction",
+]

@@ -1,0 +1,38 @@
+"""What operators decide by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Identity
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.models.table import Base, by_database
+
+
+class Brake(Base):
+    """A sweep that stopped because it would have expired too much, and who released it."""
+
+    __tablename__ = "brakes"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pulled_at: Mapped[datetime] = by_database()
+    details: Mapped[dict[str, Any]]
+    released_at: Mapped[datetime | None]
+    released_by: Mapped[str | None]
+    reason: Mapped[str | None]
+
+
+class Audit(Base):
+    """Who did what by hand, and why."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = by_database()
+    who: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str | None]
+    reason: Mapped[str]
+    details: Mapped[dict[str, Any]] = by_database()
