@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -137,6 +138,41 @@ def test_every_reason_in_the_code_is_explained() -> None:
     explained = set(re.findall(r"[`(]([a-z_]+)[`)]", page))
     assert {"redeemed", "card_not_found", "too_large", "settling"} <= reasons | explained
     assert not reasons - explained, "docs/contracts.md does not explain these"
+
+
+def test_the_job_that_contributing_adds_works_in_a_copy_of_this_repository(tmp_path: Path) -> None:
+    message, actor, test = blocks("CONTRIBUTING.md", "python")
+    for part in ("shared", "services", "tests", "deploy"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    _change(tmp_path / "shared/messages.py", {"\nQUEUES =": f"\n{message}\n\nQUEUES ="})
+    imports = {
+        "import Outcome, actor": "import Outcome, Skipped, actor",
+        "PruneHistory\n": "ForgetSoftBounces, PruneHistory\n",
+    }
+    _change(tmp_path / "services/cleanup/actors.py", imports, append=f"\n\n{actor}")
+    (tmp_path / "tests/cleanup/test_soft_bounces.py").write_text(test)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("JOBS_", "PYTEST_"))}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/cleanup/test_soft_bounces.py"],
+        cwd=tmp_path,
+        env=env | {"JOBS_TEST_DATABASE_URL": servers.database_server()},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def _change(file: Path, changes: dict[str, str], append: str = "") -> None:
+    text = file.read_text()
+    for old, new in changes.items():
+        assert old in text, f"CONTRIBUTING.md speaks of another {file.name}"
+        text = text.replace(old, new, 1)
+    file.write_text(text + append)
 
 
 def test_links_between_pages_lead_somewhere() -> None:
