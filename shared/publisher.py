@@ -195,10 +195,8 @@ class Publisher:
             self._closing.wait(random.uniform(0, min(5, 0.1 * 2**failures)))  # noqa: S311  # full jitter, not a secret
 
     def _end(self) -> None:
-        if self._connection.is_open:
-            self._connection.close()
-        else:
-            self._connection.ioloop.stop()
+        if not (self._connection.is_closing or self._connection.is_closed):
+            self._connection.close()  # also while it is opening
 
     def _stop(self, connection: Any, _error: object) -> None:
         connection.ioloop.stop()

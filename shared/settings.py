@@ -15,6 +15,7 @@ from pydantic_settings.exceptions import SettingsError as NotJson
 from shared.messages import MESSAGES, QUEUES
 
 PREFIX = "JOBS_"
+QuietHours = Annotated[str, Field(pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
 # Read by tests and by shared/failpoints.py, not by a service.
 FOR_TESTS = {"JOBS_FAILPOINTS", "JOBS_TEST_DATABASE_URL", "JOBS_TEST_RABBITMQ_URL", "JOBS_TEST_MANAGEMENT_URL"}
 
@@ -35,6 +36,18 @@ class QueueSettings(BaseModel):
         default=None, description="Messages held per consumer; empty: twice the concurrency."
     )
     depth: int = Field(default=1000, ge=1, description="Messages the relay keeps in the broker; the rest wait as rows.")
+
+
+class SmtpRelay(BaseModel):
+    """One more relay. Fields as in the ``smtp_*`` settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str | None = None
+    password: SecretStr | None = None
 
 
 class CronLine(BaseModel):
@@ -145,6 +158,7 @@ class Settings(BaseSettings):
     )
     smtp_user: Annotated[str | None, _NoneIfEmpty] = Field(default=None, description="User there; empty: no login.")
     smtp_password: Annotated[SecretStr | None, _NoneIfEmpty] = Field(default=None, description="Password of that user.")
+    smtp_fallbacks: tuple[SmtpRelay, ...] = Field(default=(), description="Relays to try, in order, when the first fails.")
     smtp_timeout_s: float = Field(default=60, gt=0, description="Longest wait for one SMTP reply but the last.")
     mail_from: str = Field(default="Gift Cards <gifts@example.com>", description="Sender of our mail.")
     shop_name: str = Field(default="Gift Cards", description="How the shop calls itself in mails.")
@@ -167,6 +181,15 @@ class Settings(BaseSettings):
         default=None, description="Another address of Twilio's API; empty: the real one."
     )
     twilio_timeout_s: float = Field(default=10, gt=0, description="Longest wait for one answer of Twilio.")
+    sms_quiet_hours: QuietHours = Field(
+        default="21:00-08:00", description="No SMS then, where the recipient may be; empty: any time."
+    )
+    email_quiet_hours: QuietHours = Field(default="", description="The same for e-mail; empty: any time.")
+    sms_countries: tuple[str, ...] = Field(
+        default=(), description="ISO 3166 countries that get SMS; empty: all. Guards against pumping."
+    )
+    sms_per_recipient_a_day: int = Field(default=10, ge=1, description="SMS to one number in 24 hours.")
+    sms_a_day: int = Field(default=100_000, ge=1, description="SMS of this shop in 24 hours.")
 
     def backoff(self, name: str) -> tuple[float, ...]:
         """Give the waits before each retry of a message, in seconds; their number is the number of retries."""

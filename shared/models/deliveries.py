@@ -38,6 +38,7 @@ class Delivery(Base):
     template_version: Mapped[str | None]
     segments: Mapped[int | None]
     relay: Mapped[str | None]
+    address_hash: Mapped[str | None]
     settled_by: Mapped[str | None]
     job_id: Mapped[UUID | None]
     sending_at: Mapped[datetime | None]
@@ -91,3 +92,5 @@ class Breaker(Base):
     code: Mapped[str | None]
     said: Mapped[str | None]
     probe_at: Mapped[datetime]
+    failures: Mapped[int] = by_database()
+    holds: Mapped[str | None]

@@ -9,9 +9,12 @@ ALTER TABLE deliveries
     ADD COLUMN template_version text,
     ADD COLUMN segments integer,
     ADD COLUMN relay text,
+    ADD COLUMN address_hash text, -- of the recipient at the last attempt, for caps and for reports that name no delivery
     ADD COLUMN settled_by text, -- how an unknown outcome became known: callback, asked, operator
     DROP CONSTRAINT deliveries_kind_check,
     ADD CONSTRAINT deliveries_kind_check CHECK (kind IN ('gift', 'reminder', 'notice'));
+
+CREATE INDEX deliveries_address ON deliveries (channel, address_hash, sending_at) WHERE address_hash IS NOT NULL;
 
 -- Lifted, not deleted: who was suppressed when, and why, stays known.
 ALTER TABLE suppressions
@@ -37,7 +40,9 @@ CREATE TABLE breakers (
     opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     code text,
     said text,
-    probe_at timestamptz NOT NULL
+    probe_at timestamptz NOT NULL,
+    failures integer NOT NULL DEFAULT 1,
+    holds text -- the queue that waits, when none of its providers is left
 );
 
 -- A sweep that would expire too much stops here and asks (written by expiry, released by an operator).
