@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID, uuid4
 
 import pytest
 
 import services.cleanup.actors  # noqa: F401  # registers the actors
+from tests.kinds import Sql
 
-Deliver: TypeAlias = Callable[..., list[UUID]]
-Sql: TypeAlias = Callable[..., list[dict[str, Any]]]
-JobOf: TypeAlias = Callable[[UUID], dict[str, Any]]
-Setting: TypeAlias = Callable[..., None]
 Token: TypeAlias = Callable[..., UUID]
 Finished: TypeAlias = Callable[..., UUID]
 

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from shared.messages import PruneHistory
-from tests.cleanup.conftest import Deliver, Finished, JobOf, Setting, Sql
+from tests.cleanup.conftest import Finished
+from tests.kinds import Deliver, JobOf, Setting, Sql
 
 
 def kept(sql: Sql) -> set[UUID]:

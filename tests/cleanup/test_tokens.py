@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from dramatiq import Worker
 
 from services.cleanup import retention
 from services.scheduler.timetable import Timetable
 from shared.messages import CleanupExpiredTokens
 from shared.publisher import Publisher
 from shared.wire import Envelope
-from tests.cleanup.conftest import NO_TIMETABLE, Deliver, JobOf, Setting, Sql, Token
+from tests.cleanup.conftest import NO_TIMETABLE, Token
+from tests.kinds import Deliver, Eventually, JobOf, Setting, Sql, StartProcess, StartWorker
 
 
 def left(sql: Sql) -> set[UUID]:
@@ -168,13 +166,13 @@ def test_after_days_of_downtime_one_run_catches_up(token: Token, deliver: Delive
 
 def test_a_cleanup_killed_between_slices_goes_on_where_it_stopped(
     token: Token,
-    process: Callable[..., Any],
-    worker: Callable[..., Worker],
+    process: StartProcess,
+    worker: StartWorker,
     publisher: Publisher,
     job: JobOf,
     sql: Sql,
     setting: Setting,
-    eventually: Callable[..., None],
+    eventually: Eventually,
 ) -> None:
     setting(lease_s=1, slice_rows=2, timetable=NO_TIMETABLE)
     live = token("1 day")

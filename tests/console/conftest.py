@@ -11,13 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.console.cli import app
+from tests.kinds import Sql
 
-Sql: TypeAlias = Callable[..., list[dict[str, Any]]]
-JobOf: TypeAlias = Callable[[UUID], dict[str, Any]]
-Issue: TypeAlias = Callable[..., UUID]
-Deliver: TypeAlias = Callable[..., list[UUID]]
-Setting: TypeAlias = Callable[..., None]
-Eventually: TypeAlias = Callable[..., None]
 Cli: TypeAlias = Callable[..., Result]
 Read: TypeAlias = Callable[..., Any]
 Made: TypeAlias = Callable[..., UUID]

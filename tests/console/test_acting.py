@@ -11,14 +11,14 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
-from dramatiq import Worker
 
 import services.expiry.actors  # noqa: F401  # registers the actors
 from shared.controls import Pauses
 from shared.messages import ExpireGiftCard
 from shared.publisher import Publisher
 from shared.wire import Envelope
-from tests.console.conftest import Cli, Deliver, Eventually, Issue, JobOf, Made, Sql
+from tests.console.conftest import Cli, Made
+from tests.kinds import Deliver, Eventually, Issue, JobOf, Sql, StartWorker
 
 
 def test_a_retried_job_is_the_same_job_with_its_history_and_new_attempts(
@@ -134,7 +134,7 @@ def test_a_running_job_is_asked_to_stop(made: Made, cli: Cli, job: JobOf) -> Non
 def test_a_paused_queue_rests_and_goes_on_when_resumed(
     card: Issue,
     cli: Cli,
-    worker: Callable[..., Worker],
+    worker: StartWorker,
     publisher: Publisher,
     sql: Sql,
     job: JobOf,

@@ -9,7 +9,8 @@ import pytest
 
 import services.expiry.actors  # noqa: F401  # registers the actors
 from shared.messages import QUEUES, ExpireDueGiftCards, ExpireGiftCard, SendExpiryReminder
-from tests.console.conftest import Cli, Deliver, Issue, Made, Read, Setting, Sql
+from tests.console.conftest import Cli, Made, Read
+from tests.kinds import Deliver, Issue, Setting, Sql
 
 
 def test_counts_say_for_each_queue_what_waits_runs_and_ended(made: Made, read: Read, cli: Cli, sql: Sql) -> None:

@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 import psycopg
 import pytest
 
 import services.expiry.actors  # noqa: F401  # registers the actors
+from tests.kinds import Eventually, Sql
 
-Issue: TypeAlias = Callable[..., UUID]
-Deliver: TypeAlias = Callable[..., list[UUID]]
-Ledger: TypeAlias = Callable[..., list[Decimal]]
-Sql: TypeAlias = Callable[..., list[dict[str, Any]]]
-JobOf: TypeAlias = Callable[[UUID], dict[str, Any]]
-Setting: TypeAlias = Callable[..., None]
-Eventually: TypeAlias = Callable[..., None]
 Till: TypeAlias = Callable[[UUID, str], AbstractContextManager[None]]
 
 # No tick falls into a test: what runs is what the test asked for.

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeAlias
 from uuid import UUID
 
 import pytest
-from dramatiq import Worker
 
 from shared import metrics
 from shared.messages import ExpireDueGiftCards, ExpireGiftCard, Message
 from shared.publisher import Publisher
-from tests.expiry.conftest import NO_TIMETABLE, Eventually, Issue, JobOf, Ledger, Setting, Sql
+from tests.expiry.conftest import NO_TIMETABLE
+from tests.kinds import Eventually, Issue, JobOf, Ledger, Setting, Sql, StartProcess, StartWorker
 
-Process: TypeAlias = Callable[..., subprocess.Popen[str]]
 Kill: TypeAlias = Callable[[Message, str], UUID]
 FINAL = {"succeeded", "skipped", "failed", "rejected", "cancelled"}
 
 
 @pytest.fixture
-def kill(process: Process, publisher: Publisher, setting: Setting) -> Kill:
+def kill(process: StartProcess, publisher: Publisher, setting: Setting) -> Kill:
     """Publish a message to a worker process that dies at a failpoint, and wait for its death."""
     setting(lease_s=1, timetable=NO_TIMETABLE)
 
@@ -35,7 +33,7 @@ def kill(process: Process, publisher: Publisher, setting: Setting) -> Kill:
 
 
 @pytest.fixture
-def recover(process: Process, worker: Callable[..., Worker], job: JobOf, eventually: Eventually) -> Callable[..., None]:
+def recover(process: StartProcess, worker: StartWorker, job: JobOf, eventually: Eventually) -> Callable[..., None]:
     """Start a scheduler and a healthy worker, and wait for the job's end."""
 
     def until_final(job_id: UUID) -> None:
@@ -61,7 +59,7 @@ def test_a_worker_killed_before_the_effect_is_committed_books_nothing_and_anothe
 
 
 def test_a_worker_killed_after_the_effect_and_before_the_ack_is_not_repeated(
-    card: Issue, kill: Kill, worker: Callable[..., Worker], ledger: Ledger, job: JobOf, eventually: Eventually
+    card: Issue, kill: Kill, worker: StartWorker, ledger: Ledger, job: JobOf, eventually: Eventually
 ) -> None:
     card_id = card(expired=True)
     duplicates = metrics.duplicates.labels("gift-card-expiry")._value

@@ -11,7 +11,7 @@ import pytest
 
 from shared.messages import ExpireDueGiftCards
 from shared.wall_time import end_of
-from tests.expiry.conftest import Deliver, Issue, JobOf, Sql
+from tests.kinds import Deliver, Issue, JobOf, Sql
 
 # zone, last day, first instant after it in UTC
 ENDS = [

@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from dramatiq import Worker
 
 from shared.messages import ExpireGiftCard
 from shared.publisher import Publisher
 from shared.wire import Envelope
-from tests.expiry.conftest import Deliver, Eventually, Issue, JobOf, Ledger, Setting, Sql, Till
+from tests.expiry.conftest import Till
+from tests.kinds import Deliver, Eventually, Issue, JobOf, Ledger, Setting, Sql, StartWorker
 
 
 def test_a_due_card_is_zeroed_booked_and_told_about(
@@ -37,7 +37,7 @@ def test_a_due_card_is_zeroed_booked_and_told_about(
 
 
 def test_a_message_on_the_broker_reaches_its_worker(
-    card: Issue, worker: Callable[..., Worker], publisher: Publisher, eventually: Eventually, ledger: Ledger
+    card: Issue, worker: StartWorker, publisher: Publisher, eventually: Eventually, ledger: Ledger
 ) -> None:
     card_id = card(expired=True)
     worker("gift-card-expiry")

@@ -12,7 +12,7 @@ import pytest
 
 from shared.messages import PlanExpiryReminders, SendExpiryReminder
 from shared.wire import Envelope
-from tests.expiry.conftest import Deliver, Issue, JobOf, Setting, Sql
+from tests.kinds import Deliver, Issue, JobOf, Setting, Sql
 
 At: TypeAlias = Callable[..., UUID]
 
@@ -26,7 +26,8 @@ def at(card: Issue, setting: Setting) -> At:
         setting(reminder_hour=local.hour)
         long_ago = datetime.now(UTC) - timedelta(days=100)
         expires_on = local.date() + timedelta(days=days_before)
-        return card(**{"created_at": long_ago, "expires_on": expires_on, "time_zone": zone} | fields)
+        given: dict[str, Any] = {"created_at": long_ago, "expires_on": expires_on, "time_zone": zone} | fields
+        return card(**given)
 
     return issue
 

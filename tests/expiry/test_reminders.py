@@ -11,7 +11,7 @@ import pytest
 
 from shared.messages import SendExpiryReminder
 from shared.wire import Envelope
-from tests.expiry.conftest import Deliver, Issue, JobOf, Sql
+from tests.kinds import Deliver, Issue, JobOf, Sql
 
 Received: TypeAlias = Callable[..., UUID]
 

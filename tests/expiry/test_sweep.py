@@ -13,7 +13,8 @@ import psycopg
 
 from shared.messages import ExpireDueGiftCards
 from shared.wire import Envelope
-from tests.expiry.conftest import Deliver, Issue, JobOf, Ledger, Setting, Sql, Till
+from tests.expiry.conftest import Till
+from tests.kinds import Deliver, Issue, JobOf, Ledger, Setting, Sql
 
 
 def test_a_sweep_takes_every_due_card_in_slices_and_no_other(
