@@ -113,22 +113,26 @@ def pause(queue: Queue, reason: Why) -> None:
     known(queue, "queue", QUEUES)
     with connected() as connection:
         connection.execute(actions.PAUSE, {"queue": queue, "by": operator(), "why": reason})
+        actions.keep(connection, "queue.paused", queue, by=operator(), why=reason)
     tables.say(f"{queue} is paused: what runs goes on, nothing more starts")
 
 
-def resume(queue: Queue) -> None:
+def resume(queue: Queue, reason: MaybeWhy = None) -> None:
     """Let a paused queue go on.
 
     Example: resume email-delivery
     """
     known(queue, "queue", QUEUES)
     with connected() as connection:
-        was_paused = connection.execute(actions.RESUME, {"queue": queue}).rowcount
+        if was_paused := connection.execute(actions.RESUME, {"queue": queue}).rowcount:
+            actions.keep(connection, "queue.resumed", queue, by=operator(), why=reason)
     tables.say(f"{queue} goes on" if was_paused else f"{queue} was not paused")
 
 
 def rate(
-    queue: Queue, per_s: Annotated[str, typer.Argument(metavar="N|default", help="Job starts a second, all workers.")]
+    queue: Queue,
+    per_s: Annotated[str, typer.Argument(metavar="N|default", help="Job starts a second, all workers.")],
+    reason: MaybeWhy = None,
 ) -> None:
     """Limit how many jobs of a queue start each second over all workers, from the next job on.
 
@@ -145,6 +149,7 @@ def rate(
         raise Refused("a rate is above 0: to stop a queue, use pause")
     with connected() as connection:
         connection.execute(actions.RATE, {"queue": queue, "rate": value})
+        actions.keep(connection, "queue.rate", queue, by=operator(), why=reason, rate_per_s=value)
     tables.say(f"{queue}: " + ("the rate of the settings" if value is None else f"{value:g} jobs a second"))
 
 

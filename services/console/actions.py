@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -21,14 +22,14 @@ WHERE (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s)) AND (%(name)s::text IS NULL
 ORDER BY finished_at
 """
 
-# The same job again: same id, same key, a renewed budget of attempts. How it ended before is kept as an event.
+# The same job again: same id, same key, a renewed budget of attempts. How it ended before is kept in the audit.
 RETRY: LiteralString = """
 WITH chosen AS (
     SELECT * FROM jobs WHERE id = ANY(%(ids)s) AND (state = 'failed' OR (state = 'rejected' AND attempt > 0))
     ORDER BY id FOR UPDATE
 ), kept AS (
-    INSERT INTO events (type, subject, data)
-    SELECT 'job.retried', id, jsonb_build_object('by', %(by)s::text, 'reason', %(why)s::text, 'was', jsonb_build_object(
+    INSERT INTO audit (who, action, subject, reason, details)
+    SELECT %(by)s, 'job.retried', id::text, %(why)s, jsonb_strip_nulls(jsonb_build_object(
         'state', state, 'reason', reason, 'error_type', error_type, 'error', error, 'attempt', attempt,
         'stalls', stalls, 'worker', worker, 'started_at', started_at, 'finished_at', finished_at)) FROM chosen
 )
@@ -39,13 +40,15 @@ FROM chosen c WHERE j.id = c.id RETURNING j.id
 """
 
 KEEP: LiteralString = """
-INSERT INTO events (type, subject, data)
-VALUES ('job.' || %(act)s, job_of(%(id_or_key)s), jsonb_strip_nulls(jsonb_build_object('by', %(by)s::text,
-    'reason', %(why)s::text, 'run_at', %(run_at)s::timestamptz)))
+INSERT INTO audit (who, action, subject, reason, details)
+VALUES (%(by)s, %(action)s, %(subject)s, coalesce(%(why)s, 'no reason given'), %(details)s)
 """
 
-CANCEL: LiteralString = "SELECT cancel_job(%(id_or_key)s) AS answer"
-MOVE: LiteralString = "SELECT reschedule_job(%(id_or_key)s, coalesce(%(run_at)s, clock_timestamp())) AS answer"
+CANCEL: LiteralString = "SELECT job_of(%(id_or_key)s)::text AS job, cancel_job(%(id_or_key)s) AS answer"
+MOVE: LiteralString = """
+SELECT job_of(%(id_or_key)s)::text AS job,
+    reschedule_job(%(id_or_key)s, coalesce(%(run_at)s, clock_timestamp())) AS answer
+"""
 
 PAUSE: LiteralString = """
 INSERT INTO queue_controls (queue, paused_at, paused_by, pause_reason)
@@ -78,14 +81,29 @@ def retry(connection: db.Connection, ids: Sequence[UUID], *, by: str, why: str) 
     return connection.execute(RETRY, {"ids": list(ids), "by": by, "why": why, "budgets": budgets}).rowcount
 
 
-def act(connection: db.Connection, name: str, statement: LiteralString, id_or_key: str, **given: Any) -> str:
+def act(
+    connection: db.Connection,
+    name: str,
+    statement: LiteralString,
+    id_or_key: str,
+    *,
+    by: str,
+    why: str | None,
+    run_at: datetime | None = None,
+) -> str:
     """Do one thing to one job, and keep who did it. Returns what came of it: ``cancelled``, ``moved``, ``too_late``.
 
     Raises:
         psycopg.errors.NoDataFound: no job has this id or key.
     """
-    values = {"act": name, "id_or_key": id_or_key, "run_at": None, "why": None, **given}
-    row: Any = connection.execute(statement, values).fetchone()
+    row: Any = connection.execute(statement, {"id_or_key": id_or_key, "run_at": run_at}).fetchone()
     if row["answer"] != "too_late":
-        connection.execute(KEEP, values)
+        details = {"run_at": run_at.isoformat()} if run_at else {}
+        keep(connection, f"job.{name}", row["job"], by=by, why=why, **details)
     return str(row["answer"])
+
+
+def keep(connection: db.Connection, action: str, subject: str, *, by: str, why: str | None, **details: object) -> None:
+    """Write down who did what to which job or queue, and why, in the transaction of the deed."""
+    given = {"action": action, "subject": subject, "by": by, "why": why, "details": Jsonb(details)}
+    connection.execute(KEEP, given)

@@ -21,9 +21,9 @@ ORDER BY enqueued_at DESC LIMIT %(limit)s
 # One job, whole.
 JOB: LiteralString = "SELECT * FROM jobs WHERE id = job_of(%(id_or_key)s)"
 
-# What operators did to a job, oldest first: the evidence of each run that was retried is kept here.
+# What operators did to a job, oldest first: how each run ended that was retried is kept here.
 ACTS: LiteralString = """
-SELECT created_at, type, data FROM events WHERE subject = %(id)s AND type LIKE 'job.%%' ORDER BY id
+SELECT at, who, action, reason, details FROM audit WHERE subject = %(id)s::text ORDER BY at, id
 """
 
 # Failed jobs by name and cause, the most frequent first.
@@ -65,9 +65,8 @@ SELECT * FROM (
         concat_ws(', ', 'attempt ' || attempt, reason, error), id
     FROM jobs WHERE gift_card_id = %(card)s AND started_at IS NOT NULL AND finished_at IS NULL
     UNION ALL
-    SELECT e.created_at, 'act', j.name, substr(e.type, 5),
-        concat_ws(', ', 'by ' || (e.data ->> 'by'), e.data ->> 'reason'), j.id
-    FROM jobs j JOIN events e ON e.subject = j.id AND e.type LIKE 'job.%%' WHERE j.gift_card_id = %(card)s
+    SELECT a.at, 'act', j.name, substr(a.action, 5), concat_ws(', ', 'by ' || a.who, a.reason), j.id
+    FROM jobs j JOIN audit a ON a.subject = j.id::text AND a.action LIKE 'job.%%' WHERE j.gift_card_id = %(card)s
     UNION ALL
     SELECT created_at, 'delivery', kind || ' by ' || channel, 'handed off', dedupe_key, id
     FROM deliveries WHERE gift_card_id = %(card)s

@@ -32,9 +32,9 @@ def test_a_retried_job_is_the_same_job_with_its_history_and_new_attempts(
     row = job(job_id)
     assert (row["state"], row["attempt"], row["max_attempts"], row["stalls"]) == ("scheduled", 4, 8, 0)
     assert row["finished_at"] is None
-    [kept] = sql("SELECT type, data FROM events WHERE subject = %s", job_id)
-    assert (kept["type"], kept["data"]["reason"]) == ("job.retried", "relay was down")
-    was = kept["data"]["was"]
+    [kept] = sql("SELECT * FROM audit WHERE subject = %s", str(job_id))
+    assert (kept["action"], kept["reason"], bool(kept["who"])) == ("job.retried", "relay was down", True)
+    was = kept["details"]
     assert (was["state"], was["reason"], was["error_type"], was["attempt"]) == (
         "failed",
         "retries_exhausted",
@@ -119,9 +119,10 @@ def test_a_job_is_cancelled_moved_and_promoted_by_its_key_and_each_act_is_kept(c
     assert cli("cancel", row["id"], "--reason", "not needed").output == "cancelled\n"
 
     assert job(row["id"])["state"] == "cancelled"
-    acts = sql("SELECT type, data ->> 'reason' AS reason FROM events ORDER BY id")
-    assert [act["type"] for act in acts] == ["job.moved", "job.moved", "job.promoted", "job.cancelled"]
-    assert acts[-1]["reason"] == "not needed"
+    acts = sql("SELECT action, subject, reason FROM audit ORDER BY id")
+    assert [act["action"] for act in acts] == ["job.moved", "job.moved", "job.promoted", "job.cancelled"]
+    assert {act["subject"] for act in acts} == {str(row["id"])}
+    assert (acts[0]["reason"], acts[-1]["reason"]) == ("no reason given", "not needed")
 
 
 def test_a_running_job_is_asked_to_stop(made: Made, cli: Cli, job: JobOf) -> None:
@@ -160,6 +161,10 @@ def test_a_rate_is_set_for_all_workers_and_given_back_to_the_settings(cli: Cli, 
     cli("rate", "sms-delivery", "default")
 
     assert sql("SELECT rate_per_s FROM queue_controls") == [{"rate_per_s": None}]
+    assert [row["details"] for row in sql("SELECT details FROM audit ORDER BY id")] == [
+        {"rate_per_s": 2.5},
+        {"rate_per_s": None},
+    ]
 
 
 def test_jobs_of_the_timetable_are_asked_for_now(cli: Cli, sql: Sql) -> None:
