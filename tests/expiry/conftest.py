@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import psycopg
 import pytest
 
 import services.expiry.actors  # noqa: F401  # registers the actors
-from tests.kinds import Eventually, Sql
+from tests.kinds import Eventually, Issue, Sql
 
+Received: TypeAlias = Callable[..., UUID]
 Till: TypeAlias = Callable[[UUID, str], AbstractContextManager[None]]
 
 # No tick falls into a test: what runs is what the test asked for.
@@ -63,3 +65,21 @@ def blocked(sql: Sql, eventually: Eventually) -> Callable[[int], None]:
         " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
     )
     return lambda sessions: eventually(lambda: sql(waiting)[0]["n"] >= sessions)
+
+
+@pytest.fixture
+def received(card: Issue, sql: Sql) -> Received:
+    """Issue a card in five days of its end whose gift has reached its recipient."""
+
+    def issue(gift: str = "sent", **fields: Any) -> UUID:
+        card_id = card(**{"expires_on": date.today() + timedelta(days=5)} | fields)
+        sql(
+            "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state)"
+            " VALUES (%s, %s, 'gift', 'email', 1, %s)",
+            f"gift:{card_id}",
+            card_id,
+            gift,
+        )
+        return card_id
+
+    return issue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias
 from uuid import UUID
@@ -10,9 +11,9 @@ from uuid import UUID
 import pytest
 
 from shared import metrics
-from shared.messages import ExpireDueGiftCards, ExpireGiftCard, Message
+from shared.messages import ExpireDueGiftCards, ExpireGiftCard, Message, PlanExpiryReminders, SendExpiryReminder
 from shared.publisher import Publisher
-from tests.expiry.conftest import NO_TIMETABLE
+from tests.expiry.conftest import NO_TIMETABLE, Received
 from tests.kinds import Eventually, Issue, JobOf, Ledger, Setting, Sql, StartProcess, StartWorker
 
 Kill: TypeAlias = Callable[[Message, str], UUID]
@@ -38,7 +39,7 @@ def recover(process: StartProcess, worker: StartWorker, job: JobOf, eventually: 
 
     def until_final(job_id: UUID) -> None:
         process("scheduler")
-        worker("gift-card-expiry")
+        worker("gift-card-expiry", "expiry-reminders")
         eventually(lambda: job(job_id)["state"] in FINAL)
 
     return until_final
@@ -92,3 +93,34 @@ def test_a_sweep_killed_between_slices_goes_on_where_it_stopped(
 
     assert [ledger(card_id) for card_id in cards] == [[Decimal(-25)]] * 5
     assert job(job_id)["state"] == "succeeded"
+
+
+def test_a_reminder_whose_worker_is_killed_before_the_hand_off_is_committed_is_handed_off_once(
+    received: Received, kill: Kill, recover: Callable[..., None], job: JobOf, sql: Sql
+) -> None:
+    card_id = received()
+
+    job_id = kill(SendExpiryReminder(gift_card_id=card_id), "effect")
+    assert sql("SELECT FROM deliveries WHERE kind = 'reminder'") == []
+    recover(job_id)
+
+    assert job(job_id)["state"] == "succeeded"
+    assert sql("SELECT count(*) AS handed FROM deliveries WHERE kind = 'reminder'") == [{"handed": 1}]
+    assert sql("SELECT count(*) AS sends FROM jobs WHERE name = 'send_gift_card_email'") == [{"sends": 1}]
+
+
+def test_planning_that_is_killed_between_slices_goes_on_where_it_stopped(
+    card: Issue, kill: Kill, recover: Callable[..., None], job: JobOf, sql: Sql, setting: Setting
+) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=3)
+    setting(slice_rows=2, reminder_hour=soon.hour)
+    for _ in range(5):
+        card(expires_on=soon.date() + timedelta(days=7))
+
+    job_id = kill(PlanExpiryReminders(), "slice")
+    planned = "SELECT count(*) AS planned FROM jobs WHERE name = 'send_expiry_reminder'"
+    assert sql(planned) == [{"planned": 2}]
+    recover(job_id)
+
+    assert job(job_id)["state"] == "succeeded"
+    assert sql(planned) == [{"planned": 5}]

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any, TypeAlias
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from shared.messages import SendExpiryReminder
 from shared.wire import Envelope
-from tests.kinds import Deliver, Issue, JobOf, Sql
-
-Received: TypeAlias = Callable[..., UUID]
-
-
-@pytest.fixture
-def received(card: Issue, sql: Sql) -> Received:
-    """Issue a card in five days of its end whose gift has reached its recipient."""
-
-    def issue(gift: str = "sent", **fields: Any) -> UUID:
-        card_id = card(**{"expires_on": date.today() + timedelta(days=5)} | fields)
-        sql(
-            "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state)"
-            " VALUES (%s, %s, 'gift', 'email', 1, %s)",
-            f"gift:{card_id}",
-            card_id,
-            gift,
-        )
-        return card_id
-
-    return issue
+from tests.expiry.conftest import Received
+from tests.kinds import Deliver, JobOf, Sql
 
 
 def reminders(sql: Sql) -> list[dict[str, Any]]:
