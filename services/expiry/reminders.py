@@ -17,7 +17,7 @@ from shared.settings import settings
 # weekend without us costs nobody a reminder. Of several that are late for one card only the nearest to its expiry
 # remains, and none lies before the card itself. Ordered, so that two planners meet in order and not in a deadlock.
 PLAN: LiteralString = """
-WITH t AS (SELECT least(%(as_of)s, clock_timestamp()) AS now), planned AS (
+WITH t AS (SELECT least(%(as_of)s, clock_timestamp()) AS now), planned AS MATERIALIZED (
     SELECT c.id, c.expiry_version, c.expires_at, c.created_at, d.days,
         wall_instant((c.expires_on - d.days)::timestamp + make_interval(hours => %(hour)s), c.time_zone) AS run_at
     FROM t, unnest(%(days)s::integer[]) AS d (days), gift_cards c
