@@ -15,6 +15,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 import services.cleanup.actors
@@ -23,12 +24,20 @@ import services.expiry.actors  # noqa: F401  # registers the actors
 from services.console.cli import app
 from shared.messages import MESSAGES, QUEUES
 from shared.publisher import Packet, Publisher
+from shared.settings import Settings
 from tests import servers
 from tests.kinds import Eventually, Issue, Sql, StartWorker
 
 ROOT = Path(__file__).parents[2]
 CARD = UUID("7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08")
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/contracts.md", "docs/operations.md", "docs/decisions.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/contracts.md",
+    "docs/operations.md",
+    "docs/decisions.md",
+    "docs/job_states.md",
+]
 # How the code names an outcome: the first word that each of these is called with.
 REASON = re.compile(r"\b(Skipped|Rejected|PermanentError|RetryLater|BadMessage)\(\s*\"([a-z_]+)\"")
 NAMED_ELSEWHERE = {"sent_by_this_job"}  # never an outcome: the job that it names has succeeded
@@ -173,6 +182,16 @@ def _change(file: Path, changes: dict[str, str], append: str = "") -> None:
         assert old in text, f"CONTRIBUTING.md speaks of another {file.name}"
         text = text.replace(old, new, 1)
     file.write_text(text + append)
+
+
+def test_every_setting_and_metric_on_a_page_exists() -> None:
+    metrics = {metric.name for metric in REGISTRY.collect()}
+    settings = {f"JOBS_{name.upper()}" for name in Settings.model_fields}
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        named = {name.partition("__")[0] for name in re.findall(r"\bJOBS_[A-Z_]*[A-Z]", text)}
+        assert named <= settings, page
+        assert {name.removesuffix("_total") for name in re.findall(r"\b[a-z_]+_total\b", text)} <= metrics, page
 
 
 def test_links_between_pages_lead_somewhere() -> None:
