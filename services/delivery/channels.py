@@ -40,7 +40,7 @@ def _send_email(card: Card, delivery: Delivery, to: str) -> Accepted:
 
 
 def _send_sms(card: Card, delivery: Delivery, to: str) -> Accepted:
-    return sms.send(sms.text(view(card, delivery), delivery.template_id), to, settings())
+    return sms.send(sms.text(view(card, delivery), delivery.template_id).body, to, settings())
 
 
 def _ask_twilio(card: Card, delivery: Delivery, to: str, since: datetime) -> Accepted | None:

@@ -21,11 +21,18 @@ _ALIKE = {
 
 
 def normalised(text: str) -> str:
-    """Replace what looks alike in GSM-7: quotes, dashes, spaces, accents that it lacks. Invisible characters go.
+    """Replace what looks alike in GSM-7 (quotes, dashes, spaces, accents that it lacks), if then all of it fits.
 
-    Other scripts stay as they are: a name in Japanese is worth its segments.
+    Else the text stays as it is, but for invisible characters: a name in Japanese is worth its segments, and in the
+    wide alphabet a curly quote costs no more than a straight one.
     """
-    return "".join(_fitting(c) for c in unicodedata.normalize("NFC", text))
+    seen = "".join(c for c in unicodedata.normalize("NFC", text) if fits(c) or not _is_invisible(c))
+    plain = "".join(map(_fitting, seen))
+    return plain if fits(plain) else seen
+
+
+def _is_invisible(c: str) -> bool:
+    return unicodedata.category(c) in ("Cf", "Cc")
 
 
 def _fitting(c: str) -> str:
@@ -33,8 +40,6 @@ def _fitting(c: str) -> str:
         return c
     if c in _ALIKE:
         return _ALIKE[c]
-    if unicodedata.category(c) in ("Cf", "Cc"):
-        return ""
     letter = unicodedata.normalize("NFKD", c)[0]
     return letter if fits(letter) else c
 

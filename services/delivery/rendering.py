@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import io
-import re
-import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from uuid import UUID
 
 import css_inline
-import segno
-from babel import Locale, UnknownLocaleError
+from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_currency
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateNotFound
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.loaders import FileSystemLoader
 from jinja2.sandbox import SandboxedEnvironment
 
+from services.delivery import qr, words
+from services.delivery.plain import first_name, one_line, plain, unlinked
 from services.delivery.providers import ErrorClass, ProviderError
+from services.delivery.words import Speaker, language_of, parse_locale, version
 
-FOLDER = Path(__file__).parent / "templates"
-DEFAULT_LOCALE = "en"
+__all__ = [
+    "CardView", "Rendered", "language_of", "long_date", "money", "one_line", "parse_locale", "render", "render_sms",
+    "unlinked", "version",
+]  # fmt: skip
+
 LONGEST_MESSAGE = 500
 LONGEST_NAME = 80
+LONGEST_NAME_IN_SUBJECT = 28  # RFC 5322 recommends lines of 78 characters, and phones show fewer
 SHOWS_CODE = {"gift_card"}  # every other template shows the last four characters only
+TO_PURCHASER = {"gift_undeliverable"}  # in their language, and without the recipient's family name
+REASONS = ("email_refused", "mailbox_full", "sms_refused", "no_address", "declined", "unconfirmed", "other")
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,11 @@ class CardView:
     Parameters:
         code: the secret itself; None where only its last four characters are needed.
         expires_on: the last day on which the card works, in the card's zone.
-        locale: such as pt-BR; what no template speaks falls back to pt, then to English.
+        locale: the reader's, such as pt-BR; what no template speaks falls back to pt, then to English.
+        recipient_name: of the gift, also in a message to its purchaser.
         days_left: whole days until expires_on, for reminders; None elsewhere.
         unsubscribe_url: for reminders; None offers none.
+        reason: why a gift could not be delivered, one of ``REASONS``; None and any other word say "other".
     """
 
     gift_card_id: UUID
@@ -48,7 +54,7 @@ class CardView:
     balance: Decimal
     currency: str
     expires_on: date
-    locale: str = DEFAULT_LOCALE
+    locale: str = words.DEFAULT_LOCALE
     recipient_name: str | None = field(default=None, repr=False)
     sender_name: str | None = field(default=None, repr=False)
     personal_message: str | None = field(default=None, repr=False)
@@ -56,16 +62,25 @@ class CardView:
     shop_url: str = "https://shop.example.com"
     shop_name: str = "Gift Cards"
     unsubscribe_url: str | None = field(default=None, repr=False)
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Hold the parts of one message. ``qr_png`` is None when the template does not show the code."""
+    """Hold the parts of one message, and what exactly was rendered.
+
+    Parameters:
+        language: whose words it has, such as "pt"; see `language_of`.
+        version: of the template in that language; see `version`.
+        qr_png: None when the template does not show the code.
+    """
 
     subject: str
-    text: str
-    html: str
-    qr_png: bytes | None = None
+    text: str = field(repr=False)
+    html: str = field(repr=False)
+    language: str
+    version: str
+    qr_png: bytes | None = field(default=None, repr=False)
 
 
 def render(template_id: str, view: CardView, *, qr_cid: str = "code") -> Rendered:
@@ -78,41 +93,25 @@ def render(template_id: str, view: CardView, *, qr_cid: str = "code") -> Rendere
         ProviderError: content, for an unknown template or a card without what the template needs.
     """
     language = language_of(template_id, view.locale)
-    code = _code(template_id, view)
-    words = _words(view, language) | {"qr_cid": qr_cid, "code": code}
+    speaker = _speaker(template_id, view, language)
+    subject = _subject(speaker)
+    given = _context(view, speaker) | {"qr_cid": qr_cid, "subject": subject}
+    spoken = {"fact": speaker.fact, "plain": speaker.say}
     try:
-        subject, text, html = (_template(language, f"{template_id}.{kind}").render(words) for kind in _KINDS)
+        text = _template(f"{template_id}.txt").render(given, say=speaker.say, **spoken)
+        html = _template(f"{template_id}.html").render(given, say=speaker.html, **spoken)
     except TemplateError as error:
         raise ProviderError(ErrorClass.CONTENT, "template", f"template {template_id} fails: {error}") from None
-    return Rendered(one_line(subject), text.strip() + "\n", _inliner().inline(html), qr_png(code) if code else None)
+    code = speaker.values.get("code")
+    picture = qr.png(code) if code else None
+    parts = (subject, text.strip() + "\n", _inliner().inline(html))
+    return Rendered(*parts, language, version(template_id, language), picture)
 
 
-def render_sms(template_id: str, view: CardView, **words: object) -> str:
-    """Fill the SMS template of that id; ``words`` take the place of what the card says."""
-    language = language_of(template_id, view.locale)
-    given = _words(view, language) | {"code": _code(template_id, view)} | words
-    return " ".join(_template(language, f"{template_id}.sms.txt").render(given).split())
-
-
-def language_of(template_id: str, locale: str) -> str:
-    """Give the folder of the best translation: that of the locale, of its language, or English.
-
-    Raises:
-        ProviderError: content, when no language has such a template.
-    """
-    found = parse_locale(locale)
-    for name in (str(found).replace("_", "-"), found.language, DEFAULT_LOCALE):
-        if f"{name}/{template_id}.subject.txt" in _known():
-            return name
-    raise ProviderError(ErrorClass.CONTENT, "no_template", "no template has this id: see services/delivery/templates")
-
-
-def parse_locale(locale: str) -> Locale:
-    """Read a BCP 47 or POSIX locale; anything unknown becomes English."""
-    try:
-        return Locale.parse(locale.replace("_", "-"), sep="-")
-    except (ValueError, UnknownLocaleError):
-        return Locale.parse(DEFAULT_LOCALE)
+def render_sms(template_id: str, view: CardView, **values: str) -> str:
+    """Fill the SMS of that id; ``values`` take the place of what the card says."""
+    speaker = _speaker(template_id, view, language_of(template_id, view.locale))
+    return replace(speaker, values={**speaker.values, **values}).say("sms")
 
 
 def money(view: CardView) -> str:
@@ -125,84 +124,61 @@ def long_date(view: CardView) -> str:
     return format_date(view.expires_on, format="long", locale=parse_locale(view.locale))
 
 
-def one_line(text: str, limit: int = 200) -> str:
-    """Make text fit for a header: no line breaks, no control characters."""
-    return plain(" ".join(text.split()), limit)
-
-
-# Mail programs turn whatever looks like an address into a link; a word joiner (invisible) stops them.
-_LINKABLE = re.compile(r"(?<=:)(?=//)|(?<=\w)(?=\.[^\W\d_])|(?<=\w)(?=@\w)")
-
-
-def unlinked(text: str) -> str:
-    """Keep web and mail addresses in a stranger's words from becoming links."""
-    return _LINKABLE.sub("\u2060", text)
-
-
-def plain(text: str, limit: int) -> str:
-    """Take control characters and direction overrides out, and shorten to ``limit`` characters."""
-    kept = "".join(c for c in text if c == "\n" or not (unicodedata.category(c) == "Cc" or c in _OVERRIDES))
-    return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
-
-
-_OVERRIDES = {chr(n) for n in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)}
-_KINDS = ("subject.txt", "txt", "html")
-
-
-def qr_png(code: str) -> bytes:
-    """Draw a code as a QR code: black on white whatever the reader's theme, with the quiet zone of ISO 18004."""
-    out = io.BytesIO()
-    segno.make(code, error="m", micro=False).save(out, kind="png", scale=6, border=4, dark="#111", light="#fff")
-    return out.getvalue()
-
-
-def _code(template_id: str, view: CardView) -> str | None:
-    if template_id not in SHOWS_CODE:
-        return None
-    if not view.code:
-        raise ProviderError(ErrorClass.CONTENT, "no_code", f"template {template_id} shows the card's code: give it one")
-    return view.code
-
-
-def _words(view: CardView, language: str) -> dict[str, str | int | None]:
-    return {
-        "lang": language,
-        "dir": Locale.parse(language, sep="-").text_direction,
+def _speaker(template_id: str, view: CardView, language: str) -> Speaker:
+    days = None if view.days_left is None else max(view.days_left, 0)
+    recipient = one_line(view.recipient_name or "", LONGEST_NAME)
+    values = {
         "amount": money(view),
         "expires": long_date(view),
         "last4": view.code_last4,
-        "recipient": unlinked(one_line(view.recipient_name or "", LONGEST_NAME)),
+        "recipient": unlinked(recipient),
+        "first_name": unlinked(first_name(recipient)),
         "sender": unlinked(one_line(view.sender_name or "", LONGEST_NAME)),
-        "message": unlinked(plain((view.personal_message or "").replace("\r\n", "\n").strip(), LONGEST_MESSAGE)),
-        "days_left": view.days_left,
-        "shop_url": view.shop_url,
+        "days": str(days),
         "shop_name": view.shop_name,
+        "shop_url": view.shop_url,
+    }
+    return Speaker(template_id, language, values | _code(template_id, view), days)
+
+
+def _code(template_id: str, view: CardView) -> dict[str, str]:
+    if template_id not in SHOWS_CODE:
+        return {}
+    if not view.code:
+        raise ProviderError(ErrorClass.CONTENT, "no_code", f"template {template_id} shows the card's code: give it one")
+    return {"code": view.code}
+
+
+def _subject(speaker: Speaker) -> str:
+    short = {name: plain(speaker.values[name], LONGEST_NAME_IN_SUBJECT) for name in ("sender", "first_name")}
+    return one_line(replace(speaker, values={**speaker.values, **short}).say("subject"))
+
+
+def _context(view: CardView, speaker: Speaker) -> dict[str, str | None]:
+    return {
+        **speaker.values,
+        "lang": speaker.language,
+        "dir": Locale.parse(speaker.language, sep="-").text_direction,
+        "message": unlinked(plain((view.personal_message or "").replace("\r\n", "\n").strip(), LONGEST_MESSAGE)),
+        "reason": view.reason if view.reason in REASONS else "other",
         "unsubscribe_url": view.unsubscribe_url,
     }
 
 
 @cache
-def _known() -> frozenset[str]:
-    return frozenset(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*"))
+def _template(name: str) -> Template:
+    return _environment().get_template(name)
 
 
 @cache
 def _environment() -> SandboxedEnvironment:
     return SandboxedEnvironment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader(words.FOLDER),
         autoescape=lambda name: bool(name) and str(name).endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-@cache
-def _template(language: str, name: str) -> Template:
-    try:
-        return _environment().get_template(f"{language}/{name}")
-    except TemplateNotFound as error:
-        raise ProviderError(ErrorClass.CONTENT, "no_template", f"file {error} is missing in the templates") from None
 
 
 @cache

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,9 +20,18 @@ from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-unty
 from twilio.rest import Client  # type: ignore[import-untyped]
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from services.delivery.gsm import fits, normalised, segments
+from services.delivery.gsm import normalised, segments
 from services.delivery.providers import TWILIO_WAIT_S, Accepted, ErrorClass, ProviderError, classify_twilio
-from services.delivery.rendering import CardView, language_of, money, one_line, parse_locale, render_sms, unlinked
+from services.delivery.rendering import (
+    CardView,
+    language_of,
+    money,
+    one_line,
+    parse_locale,
+    render_sms,
+    unlinked,
+    version,
+)
 from shared.settings import Settings
 
 MOST_SEGMENTS = 3
@@ -31,8 +42,24 @@ LISTED = 200
 _thread = threading.local()
 
 
-def text(view: CardView, template_id: str = "gift_card") -> str:
-    """Write the SMS of a card in GSM-7 where that is possible, in at most three segments; see `gsm.segments`.
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Hold the words of an SMS, and what exactly they are. Its repr does not show them: they hold a card's code.
+
+    Parameters:
+        segments: parts that it is sent and paid in; see `gsm.segments`.
+        language: whose words it has, such as "pt".
+        version: of the template in that language; see `rendering.version`.
+    """
+
+    body: str = field(repr=False)
+    segments: int
+    language: str
+    version: str
+
+
+def text(view: CardView, template_id: str = "gift_card") -> Text:
+    """Write the SMS of a card in as few segments as its language allows, at most three.
 
     A long sender's name is given up before the code is; so is one that a phone would turn into a link.
 
@@ -42,24 +69,20 @@ def text(view: CardView, template_id: str = "gift_card") -> str:
     language = language_of(template_id, view.locale)
     name = normalised(one_line(view.sender_name or "", LONGEST_SENDER))
     for sender in (name if unlinked(name) == name else "", ""):
-        words = render_sms(template_id, view, sender=sender, amount=_amount(view), expires=_expires(view, language))
-        if segments(body := normalised(words)) <= MOST_SEGMENTS:
-            return body
+        body = min(_ways(view, template_id, language, sender), key=segments)  # the first of those of equal length
+        if (count := segments(body)) <= MOST_SEGMENTS:
+            return Text(body, count, language, version(template_id, language))
     raise ProviderError(
         ErrorClass.CONTENT, "too_long", f"an SMS of more than {MOST_SEGMENTS} segments: shorten the template"
     )
 
 
-def _amount(view: CardView) -> str:
-    # One sign such as the rupee's would more than double the price of the whole SMS.
-    amount = normalised(money(view))
-    return amount if fits(amount) else format_currency(view.balance, view.currency, "¤¤ #,##0.00", locale="en")
-
-
-def _expires(view: CardView, language: str) -> str:
-    locales = (parse_locale(view.locale), parse_locale(language))
-    dates = [normalised(format_date(view.expires_on, format="medium", locale=locale)) for locale in locales]
-    return next(filter(fits, dates), dates[0])
+def _ways(view: CardView, template_id: str, language: str, sender: str) -> Iterator[str]:
+    """Write the same with money and date as the reader does, then plainer: one rupee sign may double the price."""
+    latin = format_currency(view.balance, view.currency, "¤¤ #,##0.00", locale="en")
+    for amount, locale in product((money(view), latin), (view.locale, language)):
+        expires = format_date(view.expires_on, format="medium", locale=parse_locale(locale))
+        yield normalised(render_sms(template_id, view, sender=sender, amount=amount, expires=expires))
 
 
 def send(body: str, to: str, settings: Settings, *, status_callback: str | None = None) -> Accepted:

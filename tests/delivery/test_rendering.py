@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,13 +11,17 @@ from typing import Any
 
 import pytest
 
-from services.delivery import rendering
+from services.delivery import rendering, words
+from services.delivery.plain import first_name
 from services.delivery.providers import ErrorClass, ProviderError
-from services.delivery.rendering import FOLDER, CardView, language_of, render
+from services.delivery.rendering import REASONS, CardView, language_of, render, version
+from services.delivery.words import FOLDER
 from tests.delivery import samples
 from tests.delivery.samples import CODE, Page
 
-TEMPLATES = ["gift_card", "expiry_reminder"]
+TEMPLATES = ["gift_card", "expiry_reminder", "gift_undeliverable"]
+LANGUAGES = ["en", "de", "es", "fr", "ja"]
+CACHES = (words._known, words.words, words.version, rendering._environment, rendering._template)
 
 
 def card(**fields: Any) -> CardView:
@@ -24,24 +30,26 @@ def card(**fields: Any) -> CardView:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a copy of the templates to add to, with fresh caches before and after."""
-    caches = (rendering._known, rendering._environment, rendering._template)
-    for path in FOLDER.rglob("*.*"):
-        copy = tmp_path / path.relative_to(FOLDER)
-        copy.parent.mkdir(exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    monkeypatch.setattr(rendering, "FOLDER", tmp_path)
-    for cached in caches:
-        cached.cache_clear()
-    yield tmp_path
-    for cached in caches:
+    """Give a copy of the templates to change, with fresh caches before and after."""
+    copy = shutil.copytree(FOLDER, tmp_path / "templates")
+    monkeypatch.setattr(words, "FOLDER", copy)
+    forget()
+    yield copy
+    forget()
+
+
+def forget() -> None:
+    for cached in CACHES:
         cached.cache_clear()
 
 
-def add_language(folder: Path, name: str, greeting: str) -> None:
+def add_language(folder: Path, name: str, subject: str) -> None:
+    """Add a language that has the gift card alone."""
     (folder / name).mkdir()
-    for kind in ("subject.txt", "txt", "html"):
-        (folder / name / f"gift_card.{kind}").write_text(greeting)
+    shutil.copy(folder / "en" / "common.toml", folder / name)
+    english = (folder / "en" / "gift_card.toml").read_text().replace("{sender} sent you a {amount} gift card", subject)
+    (folder / name / "gift_card.toml").write_text(english)
+    forget()
 
 
 # What it says
@@ -83,6 +91,44 @@ def test_a_reminder_says_the_real_days_left(days: int | None, words: str) -> Non
     assert render("expiry_reminder", card(days_left=days)).subject.endswith(f"expires {words}")
 
 
+def test_a_notice_tells_the_purchaser_the_first_name_the_reason_and_what_to_do_but_no_code() -> None:
+    mail = render("gift_undeliverable", card(recipient_name="Mia Müller-Wu", reason="email_refused"))
+
+    assert mail.subject == "Your gift for Mia could not be delivered"
+    for part in (mail.text, Page(mail.html).text):
+        for fact in ("Mia", "The e-mail address does not accept mail.", "ending in 44TN", "$1,250.50", "Ask Mia"):
+            assert fact in part
+        assert not re.search(f"Müller|Leo|{CODE}", part)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_is_said_in_every_language_and_an_unknown_one_is_said_vaguely(language: str) -> None:
+    said = [
+        render("gift_undeliverable", card(locale=language, reason=r)).text for r in (*REASONS, "nobody knows", None)
+    ]
+
+    assert len(set(said)) == len(REASONS)
+    assert said[-1] == said[-2] == said[REASONS.index("other")]
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("Mia", "Mia"), ("Mia Müller", "Mia"), ("Dr. Mia Müller", "Mia"), ("Mia, darling", "Mia"), ("Dr.", "Dr."),
+     ("山田花子", "山田花子"), ("  Mia\n Wu", "Mia"), ("", "")],
+)  # fmt: skip
+def test_the_first_name_is_taken_from_a_whole_one(name: str, first: str) -> None:
+    assert first_name(name) == first
+
+
+def test_a_long_name_is_shortened_in_the_subject_and_whole_in_the_message() -> None:
+    name = "Maximiliane Friederike Charlotte von und zu Hohenlohe-Schillingsfürst"
+
+    mail = render("gift_card", card(sender_name=name))
+
+    assert mail.subject == "Maximiliane Friederike Char… sent you a $1,250.50 gift card"
+    assert name in mail.text
+
+
 @pytest.mark.parametrize("missing", ["recipient_name", "sender_name", "personal_message"])
 @pytest.mark.parametrize("template_id", TEMPLATES)
 def test_a_name_or_message_that_is_not_there_leaves_no_gap(template_id: str, missing: str) -> None:
@@ -101,8 +147,10 @@ def test_a_gift_without_a_code_is_a_content_error_and_a_reminder_without_one_is_
     assert render("expiry_reminder", card(code=None)).text
 
 
-def test_the_view_shows_nothing_private_in_its_repr() -> None:
-    shown = repr(card(personal_message="my secret", unsubscribe_url="https://shop.example.com/u/1"))
+def test_neither_a_view_nor_a_rendered_message_shows_anything_private_in_its_repr() -> None:
+    view = card(personal_message="my secret", unsubscribe_url="https://shop.example.com/u/1", sender_name=None)
+
+    shown = repr(view) + repr(render("gift_card", view))
 
     assert not any(word in shown for word in (CODE, "44TN", "Mia", "Leo", "my secret", "/u/1"))
 
@@ -119,6 +167,8 @@ def test_the_view_shows_nothing_private_in_its_repr() -> None:
         ("pt-BR", "US$\u00a01.250,50", "31 de dezembro de 2026"),
         ("pt_BR", "US$\u00a01.250,50", "31 de dezembro de 2026"),
         ("ja", "$1,250.50", "2026年12月31日"),
+        ("fr", "1\u202f250,50\u00a0$US", "31 décembre 2026"),
+        ("es", "1.250,50\u00a0US$", "31 de diciembre de 2026"),
         ("xx-YY", "$1,250.50", "December 31, 2026"),
         ("", "$1,250.50", "December 31, 2026"),
         ("../../etc", "$1,250.50", "December 31, 2026"),
@@ -140,26 +190,91 @@ def test_money_has_the_decimals_of_its_currency(currency: str, amount: str) -> N
     assert amount in text.replace("\u00a0", "")
 
 
-def test_a_language_is_added_by_adding_files_and_found_from_the_region_down(folder: Path) -> None:
+def test_a_language_is_added_by_adding_words_and_found_from_the_region_down(folder: Path) -> None:
     add_language(folder, "pt", "Olá")
 
     assert render("gift_card", card(locale="pt-BR")).subject == "Olá"
     assert language_of("gift_card", "pt-BR") == "pt"
     assert language_of("expiry_reminder", "pt-BR") == "en"
-    add_language(folder, "pt-BR", "Oi")
-    rendering._known.cache_clear()
-    assert render("gift_card", card(locale="pt-BR")).subject == "Oi"
-    assert render("gift_card", card(locale="pt-PT")).subject == "Olá"
+    assert render("gift_card", card(locale="pt-PT")).language == "pt"
+
+
+def test_a_region_says_only_what_it_says_differently(folder: Path) -> None:
+    add_language(folder, "pt", "Olá")
+    (folder / "pt-BR").mkdir()
+    (folder / "pt-BR" / "gift_card.toml").write_text('subject = "Oi"')
+    forget()
+
+    brazil, portugal = (render("gift_card", card(locale=locale)) for locale in ("pt-BR", "pt-PT"))
+
+    assert (brazil.language, brazil.subject) == ("pt-BR", "Oi")
+    assert (portugal.language, portugal.subject) == ("pt", "Olá")
+    assert brazil.version != portugal.version
 
 
 def test_the_html_names_its_language_and_direction(folder: Path) -> None:
-    add_language(folder, "he", '{% extends "layout.html" %}')
+    add_language(folder, "he", "שלום")
 
-    assert Page(render("gift_card", card(locale="de")).html).all("html") == [{"lang": "en", "dir": "ltr"}]
+    assert Page(render("gift_card", card(locale="sv")).html).all("html") == [{"lang": "en", "dir": "ltr"}]
+    assert Page(render("gift_card", card(locale="ja")).html).all("html") == [{"lang": "ja", "dir": "ltr"}]
     assert Page(render("gift_card", card(locale="he")).html).all("html") == [{"lang": "he", "dir": "rtl"}]
 
 
-@pytest.mark.parametrize("template_id", ["nothing", "../layout", "gift_card.sms", ""])
+def test_days_are_counted_by_the_plural_rules_of_the_language(folder: Path) -> None:
+    shutil.copytree(folder / "en", folder / "pl")
+    reminder = folder / "pl" / "expiry_reminder.toml"
+    forms = "\n".join(f'{form} = "{{days}} {form}"' for form in ("one", "few", "many", "other"))
+    reminder.write_text(reminder.read_text().partition("[when]")[0] + f"[when]\n{forms}\n")
+    forget()
+
+    said = [render("expiry_reminder", card(locale="pl", days_left=n)).subject.split()[-1] for n in (1, 2, 5, 22, 25)]
+
+    assert said == ["one", "few", "many", "few", "many"]
+
+
+# Which template it was
+
+
+def test_a_rendered_message_names_its_language_and_the_version_of_its_template() -> None:
+    mail = render("gift_card", card(locale="de-AT"))
+
+    assert (mail.language, mail.version) == ("de", version("gift_card", "de"))
+    assert re.fullmatch("[0-9a-f]{12}", mail.version)
+
+
+def test_no_two_templates_and_no_two_languages_have_the_same_version() -> None:
+    versions = {version(template_id, language) for template_id in TEMPLATES for language in LANGUAGES}
+
+    assert len(versions) == len(TEMPLATES) * len(LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    ("changed", "others"),
+    [
+        ("layout.html", set()),
+        ("gift_card.html", {("expiry_reminder", "de"), ("gift_undeliverable", "fr")}),
+        ("gift_card.txt", {("expiry_reminder", "de")}),
+        ("de/gift_card.toml", {("gift_card", "en"), ("expiry_reminder", "de")}),
+        ("de/common.toml", {("gift_card", "en")}),
+    ],
+)
+def test_a_version_changes_with_any_file_that_makes_the_template_and_with_no_other(
+    folder: Path, changed: str, others: set[tuple[str, str]]
+) -> None:
+    before = {pair: version(*pair) for pair in (*others, ("gift_card", "de"))}
+    path = folder / changed
+    path.write_text(path.read_text() + "\n")
+    forget()
+
+    after = {pair: version(*pair) for pair in before}
+
+    assert {pair for pair in before if before[pair] == after[pair]} == others
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("template_id", ["nothing", "../layout", "layout", "common", ""])
 def test_an_unknown_template_is_a_content_error(template_id: str) -> None:
     with pytest.raises(ProviderError) as raised:
         render(template_id, card())
@@ -167,15 +282,32 @@ def test_an_unknown_template_is_a_content_error(template_id: str) -> None:
     assert (raised.value.error_class, raised.value.code) == (ErrorClass.CONTENT, "no_template")
 
 
-def test_a_template_that_names_what_is_not_there_is_a_content_error(folder: Path) -> None:
-    (folder / "en" / "gift_card.txt").write_text("{{ nothing_of_this_name }}")
+@pytest.mark.parametrize("broken", ["{{ nothing_of_this_name }}", "{{ say('nothing_of_this_name') }}"])
+def test_a_template_that_names_what_is_not_there_is_a_content_error(folder: Path, broken: str) -> None:
+    (folder / "gift_card.txt").write_text(broken)
+
+    with pytest.raises(ProviderError, match="nothing_of_this_name") as raised:
+        render("gift_card", card())
+
+    assert raised.value.error_class is ErrorClass.CONTENT
+
+
+def test_a_word_that_names_what_is_not_there_is_a_content_error(folder: Path) -> None:
+    (folder / "en" / "gift_card.toml").write_text('subject = "{nothing_of_this_name}"')
 
     with pytest.raises(ProviderError, match="nothing_of_this_name"):
         render("gift_card", card())
 
 
+def test_a_word_of_another_template_cannot_name_the_code(folder: Path) -> None:
+    (folder / "en" / "expiry_reminder.toml").write_text('subject = "{code}"')
+
+    with pytest.raises(ProviderError, match="code"):
+        render("expiry_reminder", card())
+
+
 def test_a_template_cannot_reach_out_of_its_sandbox(folder: Path) -> None:
-    (folder / "en" / "gift_card.txt").write_text("{{ ''.__class__.__mro__[1].__subclasses__() }}")
+    (folder / "gift_card.txt").write_text("{{ ''.__class__.__mro__[1].__subclasses__() }}")
 
     with pytest.raises(ProviderError, match="unsafe"):
         render("gift_card", card())

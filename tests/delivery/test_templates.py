@@ -9,13 +9,13 @@ import pytest
 from services.delivery.rendering import render
 from tests.delivery.samples import Page, card
 
-TEMPLATES = ["gift_card", "expiry_reminder"]
+TEMPLATES = ["gift_card", "expiry_reminder", "gift_undeliverable"]
 
 # Strangers' words
 
 
 @pytest.mark.parametrize(
-    "words", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ code }}{% raw %}", "&lt;"]
+    "words", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ code }}{% raw %}", "{code}{x}", "&lt;"]
 )
 def test_words_of_strangers_are_text_and_nothing_else(words: str) -> None:
     page = Page(render("gift_card", card(personal_message=words, sender_name=words, recipient_name=words)).html)
