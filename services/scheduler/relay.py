@@ -30,8 +30,10 @@ WITH waiting AS (
     WHERE NOT EXISTS (SELECT FROM queue_controls c WHERE c.queue = q.queue AND c.paused_at IS NOT NULL)
 ), room AS (
     SELECT queue, p.priority, CASE p.priority
-        WHEN 0 THEN %(batch)s WHEN 1 THEN depth - depth_now ELSE depth / 10 - depth_now END AS rows
+        WHEN 0 THEN %(batch)s WHEN 1 THEN depth - depth_now ELSE greatest(1, depth / 10) - depth_now END AS rows
     FROM waiting, generate_series(0, 2) AS p (priority)
+    WHERE p.priority < 2 OR coalesce(clock_timestamp() < (
+        SELECT min(run_at) FROM jobs j WHERE j.queue = waiting.queue AND priority = 1 AND state = 'scheduled'), true)
 )
 SELECT j.* FROM room, LATERAL (
     SELECT id, name, queue, priority, data, dedupe_key, traceparent, source FROM jobs

@@ -51,40 +51,46 @@ class Line:
     def ticks(self, after: datetime, until: datetime) -> Iterator[tuple[str, datetime]]:
         """Give key and instant of each tick in (after, until]."""
         seen: set[str] = set()
-        at = self._trigger.get_next_fire_time(None, after + timedelta(microseconds=1))
+        at = self._next(after)
         while at is not None and at <= until:
             key = self._key(at)
             if key not in seen:
                 seen.add(key)
-                yield key, at.astimezone(UTC)
-            at = self._trigger.get_next_fire_time(at, at + timedelta(microseconds=1))
+                yield key, at
+            at = self._next(at)
 
     def next_after(self, now: datetime) -> datetime | None:
         """Give the first instant after ``now``."""
         return next((at for _, at in self.ticks(now, now + timedelta(days=400))), None)
+
+    def _next(self, after: datetime) -> datetime | None:
+        """Ask in UTC and without the tick before: with it, the trigger stands still for ever in a doubled hour."""
+        at: datetime | None = self._trigger.get_next_fire_time(None, after.astimezone(UTC) + timedelta(microseconds=1))
+        return at and at.astimezone(UTC)
 
     def _key(self, at: datetime) -> str:
         local = at.astimezone(self._zone)
         return local.replace(tzinfo=None).isoformat() if self._daily else at.astimezone(UTC).isoformat()
 
     def fire(self, connection: db.Connection) -> int:
-        """Make the jobs of the ticks since the last one. Returns how many ticks there were."""
+        """Make the jobs of the ticks since the last one. Returns how many there were; over ``MAX_TICKS``: go on."""
         connection.execute(KNOW, (self.name,))
         row: Any = connection.execute(LAST, (self.name,)).fetchone()
-        due = list(islice(self.ticks(row["last_tick"], row["now"]), MAX_TICKS))
-        if not due:
+        found = list(islice(self.ticks(row["last_tick"], row["now"]), MAX_TICKS + 1))
+        if not found:
             return 0
         failpoint("ticking")
-        for key in self._chosen(due, row["now"]):
+        due = found[:MAX_TICKS]
+        for key in self._chosen(due, row["now"], more=len(found) > MAX_TICKS):
             enqueue(connection, self._message, dedupe_key=f"cron:{self.name}:{key}", source="timetable")
             metrics.ticks.labels(self.name).inc()
         connection.execute(TICKED, (due[-1][1], self.name))
-        return len(due)
+        return len(found)
 
-    def _chosen(self, due: list[tuple[str, datetime]], now: datetime) -> list[str]:
-        """Apply the policy for ticks slept over. A full transaction's worth has more behind it, and not the latest."""
+    def _chosen(self, due: list[tuple[str, datetime]], now: datetime, *, more: bool) -> list[str]:
+        """Apply the policy for ticks slept over; where ``more`` follow, the last of these is not the latest."""
         if self.missed == "latest":
-            return [key for key, _ in due[-1:] if len(due) < MAX_TICKS]
+            return [] if more else [due[-1][0]]
         return [key for key, at in due if self.missed == "all" or now - at < timedelta(minutes=1)]
 
 
@@ -104,8 +110,8 @@ class Timetable:
     def fire(self) -> float:
         """Make the jobs that are due by PostgreSQL's clock. Returns the seconds until the next tick."""
         for line in self.lines:
-            ticks = MAX_TICKS
-            while ticks == MAX_TICKS:
+            ticks = more = MAX_TICKS + 1
+            while ticks >= more:
                 with db.transaction() as connection:
                     ticks = line.fire(connection)
             if ticks:

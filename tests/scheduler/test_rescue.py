@@ -1,0 +1,116 @@
+"""Rescue: what went silent comes back, and what kills its worker does not come back for ever."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from services.scheduler.rescue import rescue
+from shared import metrics
+from tests.kinds import JobOf, Setting, Sql
+
+RUNNING = """
+INSERT INTO jobs (name, queue, state, epoch, attempt, max_attempts, stalls, cancel_requested, worker, lease_until)
+VALUES ('prune_history', 'maintenance', 'running', 1, %s, 4, %s, %s, 'host:1', clock_timestamp() + %s::interval)
+RETURNING id
+"""
+QUEUED = """
+INSERT INTO jobs (name, queue, state, publishes, queued_at)
+VALUES ('prune_history', 'maintenance', 'queued', %s, clock_timestamp() - %s::interval) RETURNING id
+"""
+
+
+def test_a_job_whose_lease_holds_is_left_alone(sql: Sql, job: JobOf) -> None:
+    (row,) = sql(RUNNING, 1, 0, False, "1 minute")
+
+    assert rescue() == 0
+    assert job(row["id"])["state"] == "running"
+
+
+def test_a_silent_job_comes_back_counted(sql: Sql, job: JobOf) -> None:
+    (row,) = sql(RUNNING, 1, 0, False, "-1 second")
+    counter = metrics.stalled.labels("maintenance", "prune_history")
+    before: float = counter._value.get()
+
+    assert rescue() == 1
+
+    after = job(row["id"])
+    assert (after["state"], after["reason"], after["stalls"], after["attempt"]) == ("scheduled", "stalled", 1, 1)
+    assert (after["lease_until"], after["finished_at"]) == (None, None)
+    assert counter._value.get() == before + 1
+
+
+@pytest.mark.parametrize(("attempt", "stalls", "why"), [(1, 2, "the third stall"), (4, 0, "the last attempt")])
+def test_a_job_that_goes_silent_again_and_again_is_failed(
+    sql: Sql, job: JobOf, attempt: int, stalls: int, why: str
+) -> None:
+    (row,) = sql(RUNNING, attempt, stalls, False, "-1 second")
+
+    rescue()
+
+    after = job(row["id"])
+    assert (after["state"], after["reason"]) == ("failed", "stalled"), why
+    assert after["finished_at"]
+
+
+def test_a_silent_job_that_was_cancelled_is_cancelled(sql: Sql, job: JobOf) -> None:
+    (row,) = sql(RUNNING, 1, 0, True, "-1 second")
+
+    rescue()
+
+    assert (job(row["id"])["state"], job(row["id"])["reason"]) == ("cancelled", "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("publishes", "silent_for", "state"),
+    [
+        (1, "59 seconds", "queued"),
+        (1, "61 seconds", "scheduled"),
+        (2, "61 seconds", "queued"),
+        (2, "121 seconds", "scheduled"),
+        (50, "1900 seconds", "queued"),
+        (50, "1930 seconds", "scheduled"),
+    ],
+)
+def test_a_published_job_that_nobody_starts_is_published_again_after_a_growing_while(
+    sql: Sql, job: JobOf, publishes: int, silent_for: str, state: str
+) -> None:
+    (row,) = sql(QUEUED, publishes, silent_for)
+
+    rescue()
+
+    assert job(row["id"])["state"] == state
+
+
+def test_two_schedulers_rescue_each_job_once(sql: Sql) -> None:
+    for _ in range(50):
+        sql(RUNNING, 1, 0, False, "-1 second")
+
+    with ThreadPoolExecutor() as threads:
+        rescued: list[Any] = list(threads.map(lambda _: rescue(), range(4)))
+
+    assert sum(rescued) == 50
+    assert sql("SELECT DISTINCT stalls FROM jobs") == [{"stalls": 1}]
+
+
+def test_a_job_that_its_worker_is_just_finishing_is_left_to_it(sql: Sql, job: JobOf, database: str) -> None:
+    (row,) = sql(RUNNING, 1, 0, False, "-1 second")
+    with psycopg.connect(database) as worker:
+        worker.execute(
+            "UPDATE jobs SET state = 'succeeded', finished_at = clock_timestamp() WHERE id = %s", (row["id"],)
+        )
+        assert rescue() == 0
+
+    assert job(row["id"])["state"] == "succeeded"
+
+
+def test_the_number_of_stalls_is_a_setting(sql: Sql, job: JobOf, setting: Setting) -> None:
+    setting(max_stalls=1)
+    (row,) = sql(RUNNING, 1, 0, False, "-1 second")
+
+    rescue()
+
+    assert job(row["id"])["state"] == "failed"
