@@ -46,7 +46,8 @@ def retry(
         tables.say(f"  {row['id']} {row['name']}: {_why_not(row['state'], row['reason'])}")
     if dry_run or not eligible:
         raise typer.Exit(0 if dry_run else 1)
-    yes or typer.confirm(f"Retry {len(eligible)}?", abort=True)
+    if not yes:
+        typer.confirm(f"Retry {len(eligible)}?", abort=True)
     with connected() as connection:
         done = actions.retry(connection, eligible, by=operator(), why=reason)
     tables.say(f"{done} will run again now")

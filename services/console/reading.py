@@ -78,7 +78,7 @@ def counts(json: AsJson = False) -> None:
     with connected() as connection:
         controls = {row["queue"]: row for row in connection.execute(queries.CONTROLS)}
         rows = [row | _control(row["queue"], controls.get(row["queue"], {})) for row in count_jobs(connection)]
-    tables.as_json(rows) if json else tables.show(rows, COUNTS, title="queues")
+    tables.show(rows, COUNTS, title="queues", json=json)
 
 
 def _control(queue: str, control: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def jobs(
     given = {"name": known(name, "message", MESSAGES), "queue": queue, "card": card, "reason": reason, "limit": limit}
     with connected() as connection:
         rows = connection.execute(queries.JOBS, given | {"states": states, "due": due}).fetchall()
-    tables.as_json(rows) if json else tables.show(rows, JOBS, title="jobs", empty="none like this")
+    tables.show(rows, JOBS, title="jobs", empty="none like this", json=json)
 
 
 def job(id_or_key: IdOrKey, json: AsJson = False) -> None:
@@ -123,7 +123,9 @@ def job(id_or_key: IdOrKey, json: AsJson = False) -> None:
         if row is None:
             raise Refused(f"the job {id_or_key!r} is over, and its row was deleted by retention")
         row["acts"] = connection.execute(queries.ACTS, {"id": row["id"]}).fetchall()
-    tables.as_json(row) if json else tables.show_one(row, title=f"{row['name']}: {row['state']}")
+    if json:
+        return tables.as_json(row)
+    return tables.show_one(row, title=f"{row['name']}: {row['state']}")
 
 
 def failed(name: ByName = None, json: AsJson = False) -> None:
@@ -133,7 +135,7 @@ def failed(name: ByName = None, json: AsJson = False) -> None:
     """
     with connected() as connection:
         rows = connection.execute(queries.FAILED, {"name": known(name, "message", MESSAGES)}).fetchall()
-    tables.as_json(rows) if json else tables.show(rows, FAILED, title="failed")
+    tables.show(rows, FAILED, title="failed", json=json)
 
 
 def rejected(limit: Limit = 50, json: AsJson = False) -> None:
@@ -143,7 +145,7 @@ def rejected(limit: Limit = 50, json: AsJson = False) -> None:
     """
     with connected() as connection:
         rows = connection.execute(queries.REJECTED, {"limit": limit}).fetchall()
-    tables.as_json(rows) if json else tables.show(rows, REJECTED, title="rejected")
+    tables.show(rows, REJECTED, title="rejected", json=json)
 
 
 def story(card: Annotated[UUID, typer.Argument(help="A gift card's id.")], json: AsJson = False) -> None:
@@ -175,7 +177,7 @@ def schedule(json: AsJson = False) -> None:
         | {"next": _next(line, clock["now"])}
         for name, line in settings().timetable.items()
     ]
-    tables.as_json(rows) if json else tables.show(rows, SCHEDULE, title="schedule")
+    tables.show(rows, SCHEDULE, title="schedule", json=json)
 
 
 def _next(line: CronLine, now: datetime) -> datetime | None:

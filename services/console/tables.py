@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from json import dumps
 from typing import Any
 
 from rich import box
@@ -29,9 +29,18 @@ COLOURS = {
 }
 
 
-def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], *, title: str, empty: str = "nothing") -> None:
-    """Print rows as a table: ``columns`` maps a key of the rows to its heading."""
+def show(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    *,
+    title: str,
+    empty: str = "nothing",
+    json: bool = False,
+) -> None:
+    """Print rows as a table, or as JSON with all they have: ``columns`` maps a key of the rows to its heading."""
     found = list(rows)
+    if json:
+        return as_json(found)
     if not found:
         return say(f"{title}: {empty}")
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, header_style="dim")
@@ -68,13 +77,13 @@ def cell(value: Any) -> Text:
     if isinstance(value, float):
         return Text(f"{value:,.1f}".removesuffix(".0"))
     if isinstance(value, dict | list):
-        return Text(json.dumps(value, default=str))
+        return Text(dumps(value, default=str))
     return Text("" if value is None else str(value), style=COLOURS.get(str(value), ""))
 
 
 def as_json(value: Any) -> None:
     """Print a value as JSON; times are ISO 8601 in UTC, ids and money are strings."""
-    print(json.dumps(value, default=_plain, indent=2))
+    print(dumps(value, default=_plain, indent=2))
 
 
 def _plain(value: Any) -> str:
