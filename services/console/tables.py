@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+WHOLE = 500
 # What may be broken over lines where it is narrow; an id is to be copied whole.
-FOLDED = {"error", "detail", "paused", "reason"}
+FOLDED = {"error", "detail", "paused"}
 COLOURS = {
     "succeeded": "green",
     "running": "cyan",
@@ -65,9 +66,11 @@ def show_one(row: Mapping[str, Any], *, title: str) -> None:
 
 
 def _print(table: Table) -> None:
-    """Print a table to a terminal's width, and whole to anything else: a line may be searched there."""
+    """Print a table to a terminal's width, if its ids fit in, and whole to anything else: a line is searched there."""
     console = Console()
-    (console if console.is_terminal else Console(width=500)).print(table)
+    wide = console.measure(table, options=console.options.update(width=WHOLE))
+    console.width = max(console.width, wide.minimum) if console.is_terminal else WHOLE
+    console.print(table)
 
 
 def cell(value: Any) -> Text:
