@@ -158,7 +158,9 @@ class Settings(BaseSettings):
     )
     smtp_user: Annotated[str | None, _NoneIfEmpty] = Field(default=None, description="User there; empty: no login.")
     smtp_password: Annotated[SecretStr | None, _NoneIfEmpty] = Field(default=None, description="Password of that user.")
-    smtp_fallbacks: tuple[SmtpRelay, ...] = Field(default=(), description="Relays to try, in order, when the first fails.")
+    smtp_fallbacks: tuple[SmtpRelay, ...] = Field(
+        default=(), description="Relays to try, in order, when the first fails."
+    )
     smtp_timeout_s: float = Field(default=60, gt=0, description="Longest wait for one SMTP reply but the last.")
     mail_from: str = Field(default="Gift Cards <gifts@example.com>", description="Sender of our mail.")
     shop_name: str = Field(default="Gift Cards", description="How the shop calls itself in mails.")
@@ -181,6 +183,31 @@ class Settings(BaseSettings):
         default=None, description="Another address of Twilio's API; empty: the real one."
     )
     twilio_timeout_s: float = Field(default=10, gt=0, description="Longest wait for one answer of Twilio.")
+
+    webhook_host: str = Field(default="127.0.0.1", description="Where the webhooks listen; 0.0.0.0 in a container.")
+    webhook_port: int = Field(default=8080, ge=0, le=65535, description="Their port; 0: any.")
+    webhook_url: Annotated[str | None, _NoneIfEmpty] = Field(
+        default=None,
+        description="Their public base URL, as providers and readers see it; empty: nothing refers to them.",
+    )
+    webhook_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="Secrets that sign our own links (status callbacks, unsubscribe), newest first."
+    )
+    twilio_auth_token: Annotated[SecretStr | None, _NoneIfEmpty] = Field(
+        default=None, description="The account's auth token, which signs Twilio's webhooks; needed there only."
+    )
+    ses_topics: tuple[str, ...] = Field(
+        default=(), description="ARNs of our SNS topics with reports of Amazon SES; all others are refused."
+    )
+    sendgrid_public_key: Annotated[str | None, _NoneIfEmpty] = Field(
+        default=None, description="Verification key of SendGrid's signed event webhook, base64."
+    )
+    postmark_credentials: Annotated[SecretStr | None, _NoneIfEmpty] = Field(
+        default=None, description="user:password of Postmark's webhooks, or their X-Webhook-Secret header."
+    )
+    relay_events_key: Annotated[SecretStr | None, _NoneIfEmpty] = Field(
+        default=None, description="Secret with which another relay signs what it posts to /email/events."
+    )
     sms_quiet_hours: QuietHours = Field(
         default="21:00-08:00", description="No SMS then, where the recipient may be; empty: any time."
     )
