@@ -19,7 +19,8 @@ from shared.settings import settings
 READ: LiteralString = """
 SELECT id, status, currency, balance, code_encrypted, code_last4, expires_on, expires_at, expiry_version,
     recipient_version, recipient_name, recipient_email, recipient_phone, sender_name, personal_message,
-    locale, time_zone,    clock_timestamp() AS now
+    locale, time_zone, purchaser_email, purchaser_locale,
+    clock_timestamp() AS now
 FROM gift_cards WHERE id = %s FOR SHARE
 """
 
@@ -45,6 +46,8 @@ class Card:
     personal_message: str | None
     locale: str
     time_zone: str
+    purchaser_email: str | None
+    purchaser_locale: str
     now: datetime
 
     def __repr__(self) -> str:
@@ -58,6 +61,14 @@ class Card:
         if self.expires_at <= self.now:
             return "expired"
         return "zero_balance" if self.balance == 0 else None
+
+    def facts(self) -> str:
+        """Say what the rules look at, for whoever asks later why nothing was sent. Nothing personal."""
+        return f"status {self.status}, balance {self.balance:f} {self.currency}, expires {self.expires_at.isoformat()}"
+
+    def fields_that_decide(self) -> tuple[object, ...]:
+        """Give what a decision rests on; a change of it means that the decision must be made anew."""
+        return self.status, self.balance, self.expiry_version, self.recipient_version
 
     def address(self, channel: str) -> str | None:
         """Give the recipient's address for ``email`` or ``sms``."""

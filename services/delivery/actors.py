@@ -34,7 +34,7 @@ def send_gift_card_email(message: SendGiftCardEmail, job: Job) -> Outcome:
         job,
         message.gift_card_id,
         channels.EMAIL,
-        hint=message.recipient_email,
+        given=message.recipient_email,
         template_id=message.template_id,
         delivery_id=message.delivery_id,
     )
@@ -47,7 +47,7 @@ def send_gift_card_sms(message: SendGiftCardSms, job: Job) -> Outcome:
         job,
         message.gift_card_id,
         channels.SMS,
-        hint=message.recipient_phone,
+        given=message.recipient_phone,
         template_id="gift_card",
         delivery_id=message.delivery_id,
     )

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from services.delivery import codes, email, rendering, sms
+from services.delivery import codes, email, hours, limits, rendering, sms
 from services.delivery.addresses import email_address, phone_number
 from services.delivery.deliveries import Delivery
 from services.delivery.providers import Accepted
 from services.delivery.rendering import CardView
+from shared import db
 from shared.cards import Card
-from shared.settings import settings
+from shared.settings import Settings, settings
 from shared.wall_time import zone
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message ready to go: what it is, in which language, from which version of its template."""
+
+    payload: Any
+    language: str
+    version: str
+    segments: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,35 +35,80 @@ class Channel:
 
     Parameters:
         address: check and normalise a recipient; raises ``Rejected``.
-        send: send a delivery to a checked address; raises ``ProviderError``.
+        providers: name whom to try, in order.
+        prepare: compose the message; raises ``ProviderError``, class content.
+        send: hand it to a provider; raises ``ProviderError``.
+        quiet: the quiet hours of the settings, such as ``21:00-08:00``.
+        zones: where a recipient may be.
+        check: let an address pass, or raise.
         ask: give what the provider has of this delivery since a time, or None; absent where it cannot be asked.
         message_id: name the message for its receiver, the same at every attempt.
     """
 
     name: str
+    queue: str
     address: Callable[[str], str]
-    send: Callable[[Card, Delivery, str], Accepted]
-    ask: Callable[[Card, Delivery, str, datetime], Accepted | None] | None = None
+    providers: Callable[[], list[str]]
+    prepare: Callable[[Card, Delivery, str], Prepared]
+    send: Callable[[str, Any, str], Accepted]
+    quiet: Callable[[], str]
+    zones: Callable[[Card, str], list[ZoneInfo]]
+    check: Callable[[db.Connection, str], None] = lambda *_: None
+    ask: Callable[[Card, str, datetime], Accepted | None] | None = None
     message_id: Callable[[Delivery], str | None] = lambda _: None
 
 
-def _send_email(card: Card, delivery: Delivery, to: str) -> Accepted:
-    message = email.compose(view(card, delivery), delivery.template_id, to, delivery.id, settings())
-    return email.send(message, to, settings())
+def relays() -> dict[str, Settings]:
+    """Give the relays to try, in order: each by its name, with settings that point at it."""
+    own = settings()
+    others = [
+        own.model_copy(update={f"smtp_{field}": value for field, value in relay} | {"smtp_fallbacks": ()})
+        for relay in own.smtp_fallbacks
+    ]
+    return {f"smtp:{relay.smtp_host}:{relay.smtp_port}": relay for relay in (own, *others)}
 
 
-def _send_sms(card: Card, delivery: Delivery, to: str) -> Accepted:
-    return sms.send(sms.text(view(card, delivery), delivery.template_id).body, to, settings())
+def _prepare_email(card: Card, delivery: Delivery, to: str) -> Prepared:
+    words = view(card, delivery)
+    language = rendering.language_of(delivery.template_id, words.locale)
+    message = email.compose(words, delivery.template_id, to, delivery.id, settings())
+    return Prepared(message, language, rendering.version(delivery.template_id, language))
 
 
-def _ask_twilio(card: Card, delivery: Delivery, to: str, since: datetime) -> Accepted | None:
+def _prepare_sms(card: Card, delivery: Delivery, to: str) -> Prepared:
+    text = sms.text(view(card, delivery), delivery.template_id)
+    return Prepared(text.body, text.language, text.version, text.segments)
+
+
+def _ask_twilio(card: Card, to: str, since: datetime) -> Accepted | None:
     # The code is in every text about this card and in no other; the rest may read differently by now.
     sid = sms.find(to, codes.decrypt(card.code_encrypted, settings()), since, settings())
     return Accepted(sid, "found by asking") if sid else None
 
 
-EMAIL = Channel("email", email_address, _send_email, message_id=lambda d: email.message_id(d.id, settings()))
-SMS = Channel("sms", phone_number, _send_sms, _ask_twilio)
+EMAIL = Channel(
+    name="email",
+    queue="email-delivery",
+    address=email_address,
+    providers=lambda: list(relays()),
+    prepare=_prepare_email,
+    send=lambda provider, message, to: email.send(message, to, relays()[provider]),
+    quiet=lambda: settings().email_quiet_hours,
+    zones=lambda card, _: [zone(card.time_zone)],
+    message_id=lambda delivery: email.message_id(delivery.id, settings()),
+)
+SMS = Channel(
+    name="sms",
+    queue="sms-delivery",
+    address=phone_number,
+    providers=lambda: ["twilio"],
+    prepare=_prepare_sms,
+    send=lambda _, body, to: sms.send(body, to, settings()),
+    quiet=lambda: settings().sms_quiet_hours,
+    zones=lambda card, number: hours.zones_of(number, card.time_zone),
+    check=limits.check,
+    ask=_ask_twilio,
+)
 
 
 def view(card: Card, delivery: Delivery) -> CardView:
@@ -62,7 +120,7 @@ def view(card: Card, delivery: Delivery) -> CardView:
         balance=card.balance,
         currency=card.currency,
         expires_on=card.expires_on,
-        locale=card.locale,
+        locale=card.purchaser_locale if delivery.kind == "notice" else card.locale,
         recipient_name=card.recipient_name,
         sender_name=card.sender_name,
         personal_message=card.personal_message,

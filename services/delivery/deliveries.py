@@ -40,6 +40,8 @@ ON CONFLICT (dedupe_key) DO UPDATE SET updated_at = clock_timestamp() RETURNING"
 START: LiteralString = """
 UPDATE deliveries SET state = 'sending', reason = NULL, sending_at = clock_timestamp(), updated_at = clock_timestamp(),
     recipient_version = %(recipient_version)s, job_id = %(job_id)s, message_id = %(message_id)s,
+    address_hash = %(address_hash)s, locale = %(locale)s, template_version = %(template_version)s,
+    segments = %(segments)s,
     resends = resends + %(resend)s,
     attempts = attempts || jsonb_build_object('at', clock_timestamp(), 'resend', %(resend)s::integer::boolean)
 WHERE id = %(id)s AND state = %(state)s AND sending_at IS NOT DISTINCT FROM %(sending_at)s
@@ -48,7 +50,8 @@ WHERE id = %(id)s AND state = %(state)s AND sending_at IS NOT DISTINCT FROM %(se
 # What the provider said goes to the attempt that asked, the last one.
 END: LiteralString = """
 UPDATE deliveries SET state = %(state)s, reason = %(reason)s, updated_at = clock_timestamp(),
-    provider_id = coalesce(%(provider_id)s, provider_id), error_class = %(error_class)s, error_code = %(error_code)s,
+    provider_id = coalesce(%(provider_id)s, provider_id), relay = coalesce(%(relay)s, relay),
+    settled_by = coalesce(%(settled_by)s, settled_by), error_class = %(error_class)s, error_code = %(error_code)s,
     sent_at = CASE WHEN %(state)s = 'sent' THEN clock_timestamp() ELSE sent_at END,
     attempts = CASE WHEN %(result)s::jsonb IS NULL OR attempts = '[]' THEN attempts
         ELSE jsonb_set(attempts, '{-1}', (attempts -> -1) || %(result)s::jsonb) END
@@ -105,13 +108,17 @@ def gift(connection: db.Connection, job: Job, card: Card, channel: str, template
     return row
 
 
-def start(connection: db.Connection, job: Job, delivery: Delivery, card: Card, message_id: str | None) -> bool:
-    """Write down that an attempt begins, before anything leaves the house; False when another job was first."""
+def start(connection: db.Connection, job: Job, delivery: Delivery, card: Card, **about: str | int | None) -> bool:
+    """Write down that an attempt begins, before anything leaves the house; False when another job was first.
+
+    Parameters:
+        about: ``message_id``, ``address_hash``, ``locale``, ``template_version`` and ``segments`` of what is sent.
+    """
     given = {
+        **about,
         "id": delivery.id,
         "recipient_version": card.recipient_version,
         "job_id": job.id,
-        "message_id": message_id,
         "resend": int(delivery.outcome_unknown),
         "state": delivery.state,
         "sending_at": delivery.sending_at,
@@ -126,17 +133,21 @@ def end(
     reason: str | None = None,
     *,
     result: Accepted | ProviderError | None = None,
+    provider: str | None = None,
+    settled_by: str | None = None,
 ) -> None:
-    """Write down how a delivery stands, and what the provider said."""
+    """Write down how a delivery stands, and what which provider said."""
     refused = result if isinstance(result, ProviderError) else None
     given = {
         "id": delivery.id,
         "state": state,
         "reason": reason,
         "provider_id": result.provider_id if isinstance(result, Accepted) else None,
+        "relay": provider,
+        "settled_by": settled_by,
         "error_class": refused.error_class.value if refused else None,
         "error_code": refused.code if refused else None,
-        "result": Jsonb(_facts(result)) if result else None,
+        "result": Jsonb(_facts(result) | {"provider": provider}) if result else None,
     }
     connection.execute(END, given)
 
@@ -151,6 +162,11 @@ def tell(connection: db.Connection, fact: str, card_id: UUID, delivery: Delivery
     """Put a fact into the outbox for upstream: ids and words only."""
     data = {"delivery_id": str(delivery.id), "kind": delivery.kind, "channel": delivery.channel}
     connection.execute(TELL, (fact, card_id, Jsonb(data)))
+
+
+def address(card: Card, delivery: Delivery) -> str | None:
+    """Give the person a delivery is for: the recipient, or the purchaser of a notice."""
+    return card.purchaser_email if delivery.kind == "notice" else card.address(delivery.channel)
 
 
 def suppression(connection: db.Connection, channel: str, address: str) -> str | None:

@@ -20,7 +20,8 @@ BATCH = 500
 NO_ROOM_S = 0.2
 
 # For each queue and priority: its due rows in order, up to the room that its queue has. Urgent rows always have room,
-# normal ones up to the queue's depth, bulk ones only while little waits. Rows of another relay are passed over.
+# normal ones up to the queue's depth, bulk ones only while little waits. Rows of another relay are passed over;
+# those of a queue that is paused, or whose providers all refuse us, stay where they are.
 DUE: LiteralString = """
 WITH waiting AS (
     SELECT q.queue, q.depth, (
@@ -28,6 +29,7 @@ WITH waiting AS (
     ) AS depth_now
     FROM unnest(%(queues)s::text[], %(depths)s::integer[]) AS q (queue, depth)
     WHERE NOT EXISTS (SELECT FROM queue_controls c WHERE c.queue = q.queue AND c.paused_at IS NOT NULL)
+        AND (SELECT min(probe_at) FROM breakers b WHERE b.holds = q.queue) > clock_timestamp() IS NOT TRUE
 ), room AS (
     SELECT queue, p.priority, CASE p.priority
         WHEN 0 THEN %(batch)s WHEN 1 THEN depth - depth_now ELSE greatest(1, depth / 10) - depth_now END AS rows

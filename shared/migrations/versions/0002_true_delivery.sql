@@ -15,6 +15,7 @@ ALTER TABLE deliveries
     ADD CONSTRAINT deliveries_kind_check CHECK (kind IN ('gift', 'reminder', 'notice'));
 
 CREATE INDEX deliveries_address ON deliveries (channel, address_hash, sending_at) WHERE address_hash IS NOT NULL;
+CREATE INDEX deliveries_sending ON deliveries (channel, sending_at) WHERE sending_at IS NOT NULL;
 
 -- Lifted, not deleted: who was suppressed when, and why, stays known.
 ALTER TABLE suppressions
