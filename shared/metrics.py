@@ -28,4 +28,5 @@ suppressed = Counter("suppressions_made", "Addresses that are no longer written 
 fallbacks = Counter("gift_fallbacks", "Gifts that could not be delivered, by what is done instead.", ["channel", "to"])
 expired_value = Counter("gift_cards_expired_value", "Money booked as expired, in major units.", ["currency"])
 expired_cards = Counter("gift_cards_expired", "Cards expired.", ["currency"])
+brake_pulled = Gauge("expiry_brake_pulled", "1 while the expiry sweep waits for an operator.")
 tokens_deleted = Counter("tokens_deleted", "Refresh tokens deleted.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from difflib import get_close_matches
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -146,6 +147,16 @@ class Settings(BaseSettings):
         default=(30, 7, 1), description="Days before expiry on which owners are reminded."
     )
     reminder_hour: int = Field(default=9, ge=0, le=23, description="Local hour at which reminders go out.")
+    brake_share: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="A sweep that would expire a larger share of the active cards stops and asks.",
+    )
+    brake_cards: int = Field(default=1000, ge=0, description="Up to so many cards the share does not matter.")
+    brake_amounts: dict[str, Decimal] = Field(
+        default={}, description="Most money one sweep may expire without asking, by currency."
+    )
     token_grace_s: float = Field(default=86400, ge=0, description="How long an expired token is kept.")
     keep_completed_s: float = Field(default=3600, ge=0, description="How long completed jobs are kept.")
     keep_completed_count: int = Field(default=1000, ge=0, description="Completed jobs kept per queue at most.")

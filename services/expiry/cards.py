@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 
+from services.expiry import brake, unreached
 from shared import db, logs, metrics
 from shared.actor import Skipped
 from shared.cards import read
@@ -20,7 +21,7 @@ EXPIRE: LiteralString = """
 WITH due AS (
     SELECT id, currency, balance, expiry_version, ledger_sequence + 1 AS sequence FROM gift_cards
     WHERE id = ANY(%(ids)s) AND status = 'ACTIVE' AND expires_at <= clock_timestamp()
-        AND expiry_version = coalesce(%(version)s, expiry_version)
+        AND expiry_version = coalesce(%(version)s, expiry_version) AND expiry_hold IS DISTINCT FROM 'unreached'
     ORDER BY id FOR UPDATE
 ), expired AS (
     UPDATE gift_cards c
@@ -42,7 +43,8 @@ SELECT currency, count(*) AS cards, sum(balance) AS amount FROM due GROUP BY cur
 NEXT_DUE: LiteralString = """
 SELECT array_agg(id) AS ids FROM (
     SELECT id FROM gift_cards
-    WHERE status = 'ACTIVE' AND expires_at <= least(%(as_of)s, clock_timestamp()) AND id <> ALL(%(broken)s::uuid[])
+    WHERE status = 'ACTIVE' AND expiry_hold IS DISTINCT FROM 'unreached'
+        AND expires_at <= least(%(as_of)s, clock_timestamp()) AND id <> ALL(%(broken)s::uuid[])
     ORDER BY expires_at, id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 ) slice
 """
@@ -60,6 +62,7 @@ def expire(job: Job, card_id: UUID, expiry_version: int | None) -> Skipped | Non
         PermanentError: its ledger does not end with its balance.
     """
     try:
+        unreached.hold(job, job.transaction, [card_id])
         if _expire(job, job.transaction, [card_id], expiry_version):
             return None
         card = read(job.transaction, card_id)
@@ -69,6 +72,8 @@ def expire(job: Job, card_id: UUID, expiry_version: int | None) -> Skipped | Non
             return Skipped("extended", f"the card is at expiry version {card.expiry_version}, not {expiry_version}")
         if card.expires_at > card.now:
             return Skipped("not_due", f"the card expires at {card.expires_at.isoformat()}")
+        if unreached.held(job.transaction, card_id):
+            return Skipped("unreached", "the gift reached nobody: extend the card, or release it to expire")
         _expire(job, job.transaction, [card_id], expiry_version)  # its time came between the two statements
         return None
     except psycopg.IntegrityError:
@@ -81,10 +86,13 @@ def expire_due(job: Job, as_of: datetime | None) -> Skipped | None:
     Raises:
         PermanentError: some cards' ledgers do not end with their balances; all the others are expired.
     """
+    if braked := brake.pulled(job, as_of):
+        return braked
     total, broken = 0, list[UUID]()
     while slice_ := _expire_slice(job, as_of, broken):
         total += slice_
         failpoint("slice")
+    brake.rearm(job)
     if broken:
         raise PermanentError("ledger_broken", f"{LEDGER_BROKEN}; cards: {', '.join(map(str, broken[:20]))}")
     return None if total else Skipped("nothing_due")
@@ -96,6 +104,7 @@ def _expire_slice(job: Job, as_of: datetime | None, broken: list[UUID]) -> int:
         given = {"rows": settings().slice_rows, "as_of": as_of, "broken": broken}
         row = connection.execute(NEXT_DUE, given).fetchone()
         ids: list[UUID] = (row and row["ids"]) or []
+        unreached.hold(job, connection, ids)
         try:
             with connection.transaction():
                 _expire(job, connection, ids)

@@ -12,11 +12,13 @@ from services.scheduler import counts
 from services.scheduler.relay import Relay, declare_queues
 from services.scheduler.rescue import rescue
 from services.scheduler.timetable import Timetable
+from services.scheduler.wishes import rederive
 from shared import db, health, logs
 from shared.publisher import Publisher
 from shared.settings import settings
 
 RESCUE_EVERY_S = 1
+REDERIVE_EVERY_S = 6 * 3600
 LONGEST_SLEEP_S = 5  # a safety net under LISTEN: a lost notification costs at most this
 
 
@@ -35,6 +37,7 @@ def main() -> None:
         _loop("rescue", lambda: _sleep(RESCUE_EVERY_S if rescue() == 0 else 0)),
         _loop("listen", lambda: _listen(wake)),
         _loop("declare", _declare),
+        _loop("wishes", lambda: (rederive(), db.stopping.wait(REDERIVE_EVERY_S))),
     ]
     counts.register()
     health.serve(SchedulerProbe(loops, publisher))

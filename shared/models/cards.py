@@ -38,6 +38,7 @@ class GiftCard(Base):
     ledger_sequence: Mapped[int] = by_database()
     purchaser_email: Mapped[str | None]
     purchaser_locale: Mapped[str] = by_database()
+    expiry_hold: Mapped[str | None]
     created_at: Mapped[datetime] = by_database()
     updated_at: Mapped[datetime] = by_database()
 

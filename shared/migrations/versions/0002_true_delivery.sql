@@ -1,7 +1,22 @@
--- Who bought the card is told, without the code, when the gift cannot be delivered.
+-- Who bought the card is told, without the code, when the gift cannot be delivered; and a card whose gift reached nobody
+-- does not expire until an operator says so (expiry_hold: unreached, then released). Extending it ends the hold.
 ALTER TABLE gift_cards
     ADD COLUMN purchaser_email text,
-    ADD COLUMN purchaser_locale text NOT NULL DEFAULT 'en';
+    ADD COLUMN purchaser_locale text NOT NULL DEFAULT 'en',
+    ADD COLUMN expiry_hold text CHECK (expiry_hold IN ('unreached', 'released'));
+CREATE INDEX gift_cards_held ON gift_cards (currency, balance) WHERE expiry_hold = 'unreached';
+DROP INDEX gift_cards_active_expires_at;
+CREATE INDEX gift_cards_active_expires_at ON gift_cards (expires_at, id)
+    WHERE status = 'ACTIVE' AND expiry_hold IS DISTINCT FROM 'unreached';
+
+CREATE FUNCTION end_of_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.expiry_hold := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER gift_cards_zz_extended BEFORE UPDATE OF expires_on, expires_tz ON gift_cards FOR EACH ROW
+    WHEN (OLD.expiry_hold IS NOT NULL AND (NEW.expires_on, NEW.expires_tz) IS DISTINCT FROM (OLD.expires_on, OLD.expires_tz))
+    EXECUTE FUNCTION end_of_hold();
 
 -- What exactly was sent: the template by its content, in which language, in how many SMS segments.
 ALTER TABLE deliveries
@@ -69,3 +84,16 @@ CREATE TABLE audit (
 CREATE INDEX audit_subject ON audit (subject, at);
 CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Somebody who moves a job says a time of their own, so what the message wished for no longer counts.
+CREATE OR REPLACE FUNCTION reschedule_job(id_or_key text, run_at timestamptz) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF reschedule_job.run_at IS NULL THEN
+        RAISE EXCEPTION 'reschedule_job needs a time' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    UPDATE jobs SET state = 'scheduled', run_at = reschedule_job.run_at,
+        data = data - 'deliver_local' - 'deliver_tz' - 'deliver_at'
+    WHERE id = job_of(id_or_key) AND state IN ('scheduled', 'queued');
+    RETURN CASE WHEN FOUND THEN 'moved' ELSE 'too_late' END;
+END $$;
