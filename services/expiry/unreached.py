@@ -10,8 +10,8 @@ from shared.enqueue import enqueue
 from shared.jobs import Job
 from shared.messages import SendGiftCardEmail
 
-# A gift that was to be delivered, and of whose deliveries none arrived or may have. A card that was never to be delivered
-# (handed over in a shop) is not meant.
+# A gift that was to be delivered, and of whose deliveries none arrived or may have. A card that was never to be
+# delivered (handed over in a shop) is not meant.
 HOLD: LiteralString = """
 UPDATE gift_cards c SET expiry_hold = 'unreached'
 WHERE c.id = ANY(%(ids)s) AND status = 'ACTIVE' AND expiry_hold IS NULL AND balance > 0
