@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.delivery import codes, email, hours, limits, rendering, sms
+from services.delivery import codes, email, hours, limits, rendering, sms, words
 from services.delivery.addresses import email_address, phone_number
 from services.delivery.deliveries import Delivery
 from services.delivery.providers import Accepted
@@ -69,10 +69,10 @@ def relays() -> dict[str, Settings]:
 
 
 def _prepare_email(card: Card, delivery: Delivery, to: str) -> Prepared:
-    words = view(card, delivery)
-    language = rendering.language_of(delivery.template_id, words.locale)
-    message = email.compose(words, delivery.template_id, to, delivery.id, settings())
-    return Prepared(message, language, rendering.version(delivery.template_id, language))
+    about = view(card, delivery)
+    language = words.language_of(delivery.template_id, about.locale)
+    message = email.compose(about, delivery.template_id, to, delivery.id, settings())
+    return Prepared(message, language, words.version(delivery.template_id, language))
 
 
 def _prepare_sms(card: Card, delivery: Delivery, to: str) -> Prepared:
