@@ -17,6 +17,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from tests.outside.behaviour import Behaviour, Behaviours
+from tests.outside.callbacks import AUTH_TOKEN, Callbacks
 from tests.outside.certificate import Certificate
 from tests.outside.journal import Entry, Journal
 from tests.outside.page import Inbox
@@ -50,6 +51,7 @@ class Outside:
         folder = Path(self._folder.name)
         self.journal = Journal(journal or folder / "journal.jsonl")
         self.behaviours = Behaviours()
+        self.callbacks = Callbacks()
         self.host, self.smtp_port, self.http_port = host, smtp_port, http_port
         self.smtp_security = smtp_security
         self._certificate = Certificate(folder, host) if smtp_security != "none" else None
@@ -79,12 +81,18 @@ class Outside:
             "twilio_account_sid": ACCOUNT_SID,
             "twilio_api_key": API_KEY,
             "twilio_api_secret": API_SECRET,
+            "twilio_auth_token": AUTH_TOKEN,
             "twilio_from": FROM_NUMBER,
         }
 
     def behave(self, channel: Any, do: Any, **how: Any) -> None:
         """Misbehave from now on; see `Behaviour` for the words."""
         self.behaviours.add(Behaviour(channel, do, **how))
+
+    def report(self, sms: Entry, status: str, error_code: int | None = None) -> int:
+        """Post a status of an accepted SMS to its StatusCallback, as Twilio does, and give the answer's HTTP status."""
+        reporting = self.callbacks.report(sms, status, error_code)
+        return asyncio.run_coroutine_threadsafe(reporting, self._loop).result(timeout=20)
 
     def messages(self, channel: str | None = None, to: str | None = None) -> list[Entry]:
         """Give what was accepted, raw text included."""
@@ -116,7 +124,8 @@ class Outside:
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         app = web.Application()
-        app.add_routes(Messages(self.journal, self.behaviours, self._stopping).routes())
+        app.add_routes(Messages(self.journal, self.behaviours, self._stopping, self.callbacks.accepted).routes())
+        app.add_routes(self.callbacks.routes())
         app.add_routes(Inbox(self.journal, self.behaviours).routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -39,12 +40,23 @@ Fault = tuple[int, str]
 
 
 class Messages:
-    """Serve the two resources Messages.json and Messages/{sid}.json."""
+    """Serve the two resources Messages.json and Messages/{sid}.json.
 
-    def __init__(self, journal: Journal, behaviours: Behaviours, stopping: asyncio.Event) -> None:
+    Parameters:
+        accepted: called with each message that was accepted.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        behaviours: Behaviours,
+        stopping: asyncio.Event,
+        accepted: Callable[[Entry], None] = lambda _: None,
+    ) -> None:
         self._journal = journal
         self._behaviours = behaviours
         self._stopping = stopping
+        self._accepted = accepted
 
     def routes(self) -> list[web.RouteDef]:
         """Give the routes for aiohttp."""
@@ -70,7 +82,7 @@ class Messages:
         return web.json_response(_resource(accepted or {}, fresh=True), status=201)
 
     def _accept(self, form: dict[str, str]) -> Entry:
-        return self._journal.accept(
+        entry = self._journal.accept(
             "sms",
             sid="SM" + uuid4().hex,
             to=form["To"],
@@ -80,6 +92,8 @@ class Messages:
             body=form["Body"],
             status_callback=form.get("StatusCallback"),
         )
+        self._accepted(entry)
+        return entry
 
     async def _misbehave(self, request: web.Request, rule: Behaviour, form: dict[str, str]) -> web.StreamResponse:
         if rule.do == "refuse":
