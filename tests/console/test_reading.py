@@ -120,7 +120,7 @@ def test_a_story_tells_jobs_deliveries_and_ledger_in_order_and_no_address(
     card_id = card(expired=True, recipient_email="canary@example.com", recipient_name="Canary")
     sql(
         "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state, sent_at) VALUES"
-        " (%s, %s, 'gift', 'email', 1, 'sent', clock_timestamp())",
+        " (%s, %s, 'gift', 'email', 1, 'sent', clock_timestamp() + interval '1 ms')",
         f"gift:{card_id}",
         card_id,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-import psycopg
+import pytest
 
+from services.expiry import cards
 from shared.messages import ExpireDueGiftCards
 from shared.wire import Envelope
 from tests.expiry.conftest import Till
@@ -86,42 +86,26 @@ def test_one_broken_ledger_does_not_keep_the_others_from_expiring(
     card: Issue, deliver: Deliver, ledger: Ledger, job: JobOf, sql: Sql, setting: Setting
 ) -> None:
     setting(slice_rows=3)
-    cards = [card(expired=True) for _ in range(5)]
-    sql("UPDATE gift_cards SET balance = 26 WHERE id = %s", cards[1])
+    issued = [card(expired=True) for _ in range(5)]
+    sql("UPDATE gift_cards SET balance = 26 WHERE id = %s", issued[1])
 
     [job_id] = deliver(ExpireDueGiftCards())
 
-    assert [ledger(c) for c in cards] == [[Decimal(-25)], [], [Decimal(-25)], [Decimal(-25)], [Decimal(-25)]]
+    assert [ledger(c) for c in issued] == [[Decimal(-25)], [], [Decimal(-25)], [Decimal(-25)], [Decimal(-25)]]
     assert (job(job_id)["state"], job(job_id)["reason"]) == ("failed", "ledger_broken")
-    assert str(cards[1]) in job(job_id)["error"]
+    assert str(issued[1]) in job(job_id)["error"]
 
 
 def test_a_cancelled_sweep_keeps_its_slices_and_stops(
-    card: Issue,
-    deliver: Deliver,
-    job: JobOf,
-    sql: Sql,
-    setting: Setting,
-    database: str,
-    blocked: Callable[[int], None],
+    card: Issue, deliver: Deliver, job: JobOf, sql: Sql, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting(slice_rows=1)
     for _ in range(3):
         card(expired=True)
     sweep = Envelope(ExpireDueGiftCards())
+    monkeypatch.setattr(cards, "failpoint", lambda _: sql("SELECT cancel_job(%s)", str(sweep.id)))  # after a slice
 
-    def cancel() -> None:
-        with psycopg.connect(database) as operator:
-            operator.execute("SELECT cancel_job(%s)", [str(sweep.id)])
-
-    # The ledger is held, so that the sweep stands in its first slice, and the cancel behind it, until both may go on.
-    with psycopg.connect(database) as holder, ThreadPoolExecutor() as threads:
-        holder.execute("LOCK TABLE transactions IN SHARE MODE")
-        threads.submit(deliver, sweep)
-        blocked(1)
-        threads.submit(cancel)
-        blocked(2)
-        holder.commit()
+    deliver(sweep)
 
     assert job(sweep.id)["state"] == "cancelled"
     assert sql("SELECT count(*) AS n FROM transactions WHERE type = 'EXPIRY'") == [{"n": 1}]
