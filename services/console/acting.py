@@ -1,4 +1,4 @@
-"""Commands that change something: each says what it did, and keeps who did it and why."""
+"""Commands on jobs and cards: each says what it did, and keeps who did it and why."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from typing import Annotated, LiteralString
 from uuid import UUID
 
 import typer
-from pydantic import ValidationError
 
 from services.console import actions, tables
-from services.console.session import ByName, IdOrKey, Queue, Refused, connected, known, operator
-from shared.enqueue import enqueue
-from shared.messages import MESSAGES, QUEUES, Message, Priority, PruneHistory
+from services.console.session import ByName, IdOrKey, MaybeWhy, Refused, Why, connected, known, operator
+from shared.messages import MESSAGES
 from shared.wall_time import instant, zone
 
-Why = Annotated[str, typer.Option("--reason", help="Why; kept with what you do. No names or addresses.")]
-MaybeWhy = Annotated[str | None, typer.Option("--reason", help="Why; kept with what you do.")]
 Zone = Annotated[str, typer.Option("--zone", help="IANA zone of a TIME without an offset.")]
 
 
@@ -106,79 +102,29 @@ def _time(text: str, zone_name: str) -> datetime:
         raise Refused(f"{text!r} is no time: {error}; write 2026-12-25T09:00 with --zone, or with an offset") from None
 
 
-def pause(queue: Queue, reason: Why) -> None:
-    """Stop a queue: nothing more of it starts, within two seconds; what runs goes on.
-
-    Example: pause email-delivery --reason "provider incident"
-    """
-    known(queue, "queue", QUEUES)
-    with connected() as connection:
-        connection.execute(actions.PAUSE, {"queue": queue, "by": operator(), "why": reason})
-        actions.keep(connection, "queue.paused", queue, by=operator(), why=reason)
-    tables.say(f"{queue} is paused: what runs goes on, nothing more starts")
-
-
-def resume(queue: Queue, reason: MaybeWhy = None) -> None:
-    """Let a paused queue go on.
-
-    Example: resume email-delivery
-    """
-    known(queue, "queue", QUEUES)
-    with connected() as connection:
-        if was_paused := connection.execute(actions.RESUME, {"queue": queue}).rowcount:
-            actions.keep(connection, "queue.resumed", queue, by=operator(), why=reason)
-    tables.say(f"{queue} goes on" if was_paused else f"{queue} was not paused")
-
-
-def rate(
-    queue: Queue,
-    per_s: Annotated[str, typer.Argument(metavar="N|default", help="Job starts a second, all workers.")],
-    reason: MaybeWhy = None,
+def release(
+    what: Annotated[str, typer.Argument(metavar="brake|CARD", help="The expiry brake, or a card that is held.")],
+    reason: Why,
 ) -> None:
-    """Limit how many jobs of a queue start each second over all workers, from the next job on.
+    """Let a sweep go on that stopped before too many cards, or a card expire whose gift reached nobody.
 
-    Example: rate sms-delivery 2.5
+    Example: release brake --reason "campaign of 2021 ends, checked with finance"
 
-    Example: rate sms-delivery default
+    Example: release 7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08 --reason "buyer was told twice"
     """
-    known(queue, "queue", QUEUES)
+    with connected() as connection:
+        if what == "brake":
+            done = connection.execute(actions.RELEASE_BRAKE, {"by": operator(), "why": reason}).rowcount
+        else:
+            done = connection.execute(actions.RELEASE_CARD, {"card": _card(what)}).rowcount
+        if not done:
+            raise Refused("the brake is not pulled" if what == "brake" else f"no card {what} is held")
+        actions.keep(connection, "expiry.released", what, by=operator(), why=reason)
+    tables.say("released: the next sweep takes it")
+
+
+def _card(text: str) -> UUID:
     try:
-        value = None if per_s == "default" else float(per_s)
+        return UUID(text)
     except ValueError:
-        raise Refused(f"{per_s!r} is no rate: give a number of jobs a second, or 'default'") from None
-    if value is not None and not 0 < value < 100_000:
-        raise Refused("a rate is above 0: to stop a queue, use pause")
-    with connected() as connection:
-        connection.execute(actions.RATE, {"queue": queue, "rate": value})
-        actions.keep(connection, "queue.rate", queue, by=operator(), why=reason, rate_per_s=value)
-    tables.say(f"{queue}: " + ("the rate of the settings" if value is None else f"{value:g} jobs a second"))
-
-
-def prune() -> None:
-    """Delete history past its retention now, instead of at the next full hour.
-
-    Example: prune
-    """
-    _ask_for(PruneHistory())
-
-
-def run(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A message that needs no fields.")],
-    urgent: Annotated[bool, typer.Option(help="Before what waits.")] = False,
-) -> None:
-    """Ask for a job of the timetable now.
-
-    Example: run expire_due_gift_cards
-    """
-    known(name, "message", MESSAGES)
-    try:
-        message = MESSAGES[name]()
-    except ValidationError:
-        raise Refused(f"{name} needs fields: publish it, or use enqueue_job() in SQL") from None
-    _ask_for(message, Priority.URGENT if urgent else Priority.NORMAL)
-
-
-def _ask_for(message: Message, priority: Priority = Priority.NORMAL) -> None:
-    with connected() as connection:
-        job_id = enqueue(connection, message, priority=priority, source=f"console: {operator()}")
-    tables.say(f"{message.name} is asked for: job {job_id}")
+        raise Refused(f"{text!r} is neither 'brake' nor a card's id") from None

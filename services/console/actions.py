@@ -64,6 +64,16 @@ UPDATE queue_controls SET paused_at = NULL, paused_by = NULL, pause_reason = NUL
 FROM woken WHERE queue = %(queue)s AND paused_at IS NOT NULL
 """
 
+# The next sweep goes through, and arms the brake again.
+RELEASE_BRAKE: LiteralString = """
+UPDATE brakes SET released_at = clock_timestamp(), released_by = %(by)s, reason = %(why)s
+WHERE name = 'expiry' AND released_at IS NULL RETURNING name
+"""
+
+RELEASE_CARD: LiteralString = """
+UPDATE gift_cards SET expiry_hold = 'released' WHERE id = %(card)s AND expiry_hold = 'unreached' RETURNING id
+"""
+
 RATE: LiteralString = """
 INSERT INTO queue_controls (queue, rate_per_s) VALUES (%(queue)s, %(rate)s)
 ON CONFLICT (queue) DO UPDATE SET rate_per_s = excluded.rate_per_s, next_slot_at = '-infinity'

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from services.console import acting, reading
+from services.console import acting, reading, steering
 from services.console.session import Commands
 
 app = typer.Typer(
@@ -33,11 +33,12 @@ ACT: list[Callable[..., None]] = [
     acting.cancel,
     acting.move,
     acting.promote,
-    acting.pause,
-    acting.resume,
-    acting.rate,
-    acting.prune,
-    acting.run,
+    steering.pause,
+    steering.resume,
+    steering.rate,
+    acting.release,
+    steering.prune,
+    steering.run,
 ]
 for panel, commands in {"Look": LOOK, "Act": ACT}.items():
     for command in commands:

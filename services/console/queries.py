@@ -43,6 +43,9 @@ FROM jobs WHERE state = 'rejected' ORDER BY finished_at DESC LIMIT %(limit)s
 # What operators set for each queue.
 CONTROLS: LiteralString = "SELECT queue, paused_at, paused_by, pause_reason, rate_per_s FROM queue_controls"
 
+# Sweeps that stopped because they would do too much, and wait for an operator.
+BRAKES: LiteralString = "SELECT name, pulled_at, details FROM brakes WHERE released_at IS NULL"
+
 TICKS: LiteralString = "SELECT name, last_tick, clock_timestamp() AS now FROM schedules"
 
 CARD: LiteralString = """

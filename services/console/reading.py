@@ -78,7 +78,14 @@ def counts(json: AsJson = False) -> None:
     with connected() as connection:
         controls = {row["queue"]: row for row in connection.execute(queries.CONTROLS)}
         rows = [row | _control(row["queue"], controls.get(row["queue"], {})) for row in count_jobs(connection)]
+        brakes = connection.execute(queries.BRAKES).fetchall()
     tables.show(rows, COUNTS, title="queues", json=json)
+    for brake in [] if json else brakes:
+        due = brake["details"]
+        tables.say(
+            f"the {brake['name']} brake is pulled since {brake['pulled_at']:%Y-%m-%d %H:%M}: "
+            f"{due['cards']} cards are due, {due['limit']}; look, then: release brake --reason …"
+        )
 
 
 def _control(queue: str, control: dict[str, Any]) -> dict[str, Any]:

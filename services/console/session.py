@@ -20,6 +20,8 @@ IdOrKey = Annotated[str, typer.Argument(metavar="ID|KEY", help="A job's id, or i
 Queue = Annotated[str, typer.Argument(metavar="QUEUE", help=f"One of {', '.join(QUEUES)}.")]
 ByQueue = Annotated[str | None, typer.Option(help="Only this queue.")]
 ByName = Annotated[str | None, typer.Option(help="Only this message, such as send_gift_card_email.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; kept with what you do. No names or addresses.")]
+MaybeWhy = Annotated[str | None, typer.Option("--reason", help="Why; kept with what you do.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
 
 
