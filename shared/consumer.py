@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -18,8 +18,9 @@ from shared.wire import Envelope, decode, row_of
 if TYPE_CHECKING:
     from shared.broker import JobsBroker
 
+LOOK_AFTER_S = 5  # of silence
 REFUSE = "refuse"  # the actor that writes down what is not a message
-_LOST = (AssertionError, pika.exceptions.AMQPError, OSError)
+_LOST = (AssertionError, ValueError, pika.exceptions.AMQPError, OSError)  # pika's words for a connection that is gone
 
 
 class Delivered(MessageProxy):
@@ -48,6 +49,9 @@ class JobsConsumer(Consumer):
         self._queue = queue_name
         self._base_queue = queue_name.removesuffix(".urgent")
         self._timeout_s = timeout / 1000
+        self._prefetch = prefetch
+        self._held = 0
+        self._silent_s = 0.0
         self._connection = pika.BlockingConnection(broker.parameters)
         self._channel = self._connection.channel()
         self._channel.basic_qos(prefetch_count=prefetch)
@@ -76,7 +80,27 @@ class JobsConsumer(Consumer):
         if self._deliveries is None:
             self._deliveries = self._channel.consume(self._queue, inactivity_timeout=self._timeout_s)
         method, properties, body = next(self._deliveries)
-        return None if method is None else Delivered(self._message(properties, body), self, method.delivery_tag)
+        if method is None:
+            self._look_around()
+            return None
+        self._held += 1
+        self._silent_s = 0
+        return Delivered(self._message(properties, body), self, method.delivery_tag)
+
+    def _look_around(self) -> None:
+        """Leave a queue that has messages and gives us none.
+
+        When a quorum queue is deleted and declared again at once, RabbitMQ 3.10 forgets its consumers and says nothing.
+        """
+        self._silent_s += self._timeout_s
+        if self._silent_s < LOOK_AFTER_S or self._held >= self._prefetch:
+            return
+        with self._connection.channel() as channel:
+            waiting = channel.queue_declare(self._queue, passive=True).method.message_count
+        if waiting and self._silent_s >= LOOK_AFTER_S + 2 * self._timeout_s:  # not just on its way to us
+            raise ConnectionClosed(RuntimeError("forgotten by the broker"))
+        if not waiting:
+            self._silent_s = 0
 
     def _rest(self) -> None:
         """Give back what was fetched and serve the heartbeat only."""
@@ -117,9 +141,13 @@ class JobsConsumer(Consumer):
             stopping.wait(1)  # it comes back at once: do not spin
         settle = self._channel.basic_nack if message.held else self._channel.basic_ack
         try:
-            self._connection.add_callback_threadsafe(lambda: settle(message.tag))
+            self._connection.add_callback_threadsafe(lambda: self._settle(settle, message.tag))
         except _LOST:
             metrics.foreign_acks.labels(self._base_queue).inc()
+
+    def _settle(self, settle: Callable[[int], None], tag: int) -> None:
+        self._held -= 1
+        settle(tag)
 
     nack = ack  # nothing of ours fails a message: outcomes are rows
 
