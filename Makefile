@@ -1,7 +1,7 @@
 # Type 'make' for the way in. Every target first makes .venv, at once when that is done.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check up down status logs lock clean
+.PHONY: help install demo test templates check up down status logs lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -11,7 +11,7 @@ help: ## Print this
 	@echo "giftcard-jobs: the background jobs of a gift-card business. New here? Type 'make demo'."
 	@if [ -t 1 ]; then on=$$(printf '\033[36m'); off=$$(printf '\033[0m'); fi; \
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-	printf '  %smake %-8s%s %s\n' "$$on" "$$name" "$$off" "$$text"; done
+	printf '  %smake %-10s%s %s\n' "$$on" "$$name" "$$off" "$$text"; done
 
 install: ## Make .venv from requirements.txt; the other targets do it, too
 	@sh deploy/local/bootstrap.sh
@@ -21,6 +21,9 @@ demo: install ## See about 300 gift cards live their lives on real parts, in a m
 
 test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pytest
 	@$(PYTHON) -m pytest $(ARGS)
+
+templates: install ## Render every template in every language to HTML and PNG, and check them
+	@$(PYTHON) -m services.delivery.preview
 
 check: install ## Look for mistakes without running anything: format, lint, types, imports
 	@.venv/bin/ruff format --check .

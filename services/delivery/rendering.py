@@ -28,7 +28,7 @@ __all__ = [
 
 LONGEST_MESSAGE = 500
 LONGEST_NAME = 80
-LONGEST_NAME_IN_SUBJECT = 28  # RFC 5322 recommends lines of 78 characters, and phones show fewer
+LONGEST_NAME_IN_SUBJECT = 24  # RFC 5322 recommends lines of 78 characters, and phones show fewer
 SHOWS_CODE = {"gift_card"}  # every other template shows the last four characters only
 TO_PURCHASER = {"gift_undeliverable"}  # in their language, and without the recipient's family name
 REASONS = ("email_refused", "mailbox_full", "sms_refused", "no_address", "declined", "unconfirmed", "other")

@@ -42,6 +42,16 @@ def language_of(template_id: str, locale: str) -> str:
     raise ProviderError(ErrorClass.CONTENT, "no_template", "no template has this id: see services/delivery/templates")
 
 
+def languages() -> list[str]:
+    """List the folders of words."""
+    return sorted({name.partition("/")[0] for name in _known() if "/" in name})
+
+
+def template_ids() -> list[str]:
+    """List the ids that `language_of` knows."""
+    return sorted(name.removesuffix(".txt") for name in _known() if name.endswith(".txt") and "/" not in name)
+
+
 @cache
 def version(template_id: str, language: str) -> str:
     """Name the present state of a template in a language: 12 hex digits over all the files that make it."""
@@ -108,14 +118,14 @@ class Speaker:
     def _form(self, key: str) -> str:
         word = words(self.template_id, self.language).get(key)
         if isinstance(word, Mapping):
-            word = next((word[form] for form in self._forms() if form in word), None)
+            word = next((word[form] for form in self.forms() if form in word), None)
         if word is None:
             raise ProviderError(
                 ErrorClass.CONTENT, "template", f"{self.template_id} in {self.language} has no word {key}: add it"
             )
         return word
 
-    def _forms(self) -> Iterator[str]:
+    def forms(self) -> Iterator[str]:
         """Name the forms that fit, the best first: the number itself, its plural form, any other."""
         if self.days is None:
             yield "unknown"

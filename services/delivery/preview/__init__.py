@@ -1,0 +1,1 @@
+"""Look at every template in every language, and check it: `make templates`."""
