@@ -15,6 +15,12 @@ def one_line(text: str, limit: int = 200) -> str:
     return plain(" ".join(text.split()), limit)
 
 
+def name(text: str | None, limit: int) -> str:
+    """Make somebody's name fit for a header; nothing when nothing of it can be seen."""
+    shown = one_line(text or "", limit)
+    return shown if any(unicodedata.category(c)[0] not in "CZ" for c in shown) else ""
+
+
 def plain(text: str, limit: int) -> str:
     """Take control characters and direction overrides out, and shorten to ``limit`` characters."""
     kept = "".join(c for c in text if c == "\n" or not (unicodedata.category(c) == "Cc" or c in _OVERRIDES))
@@ -26,10 +32,7 @@ def unlinked(text: str) -> str:
     return _LINKABLE.sub("\u2060", text)
 
 
-def first_name(name: str) -> str:
-    """Give the first of somebody's names, past titles such as "Dr."; all of it where names are written without spaces.
-
-    A word that is a title alone is better than nothing.
-    """
-    names = one_line(name).replace(",", " ").split()
+def first_name(whole: str) -> str:
+    """Give the first of somebody's names, past titles such as "Dr."; all of a name that is written without spaces."""
+    names = one_line(whole).replace(",", " ").split()
     return next((word for word in names if not word.endswith(".")), " ".join(names))

@@ -17,7 +17,7 @@ from jinja2.loaders import FileSystemLoader
 from jinja2.sandbox import SandboxedEnvironment
 
 from services.delivery import qr, words
-from services.delivery.plain import first_name, one_line, plain, unlinked
+from services.delivery.plain import first_name, name, one_line, plain, unlinked
 from services.delivery.providers import ErrorClass, ProviderError
 from services.delivery.words import Speaker, language_of, parse_locale, version
 
@@ -126,14 +126,14 @@ def long_date(view: CardView) -> str:
 
 def _speaker(template_id: str, view: CardView, language: str) -> Speaker:
     days = None if view.days_left is None else max(view.days_left, 0)
-    recipient = one_line(view.recipient_name or "", LONGEST_NAME)
+    recipient = name(view.recipient_name, LONGEST_NAME)
     values = {
         "amount": money(view),
         "expires": long_date(view),
         "last4": view.code_last4,
         "recipient": unlinked(recipient),
         "first_name": unlinked(first_name(recipient)),
-        "sender": unlinked(one_line(view.sender_name or "", LONGEST_NAME)),
+        "sender": unlinked(name(view.sender_name, LONGEST_NAME)),
         "days": str(days),
         "shop_name": view.shop_name,
         "shop_url": view.shop_url,
@@ -150,7 +150,7 @@ def _code(template_id: str, view: CardView) -> dict[str, str]:
 
 
 def _subject(speaker: Speaker) -> str:
-    short = {name: plain(speaker.values[name], LONGEST_NAME_IN_SUBJECT) for name in ("sender", "first_name")}
+    short = {who: plain(speaker.values[who], LONGEST_NAME_IN_SUBJECT) for who in ("sender", "first_name")}
     return one_line(replace(speaker, values={**speaker.values, **short}).say("subject"))
 
 
@@ -166,15 +166,15 @@ def _context(view: CardView, speaker: Speaker) -> dict[str, str | None]:
 
 
 @cache
-def _template(name: str) -> Template:
-    return _environment().get_template(name)
+def _template(file: str) -> Template:
+    return _environment().get_template(file)
 
 
 @cache
 def _environment() -> SandboxedEnvironment:
     return SandboxedEnvironment(
         loader=FileSystemLoader(words.FOLDER),
-        autoescape=lambda name: bool(name) and str(name).endswith(".html"),
+        autoescape=lambda file: bool(file) and str(file).endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

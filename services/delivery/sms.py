@@ -21,15 +21,14 @@ from twilio.rest import Client  # type: ignore[import-untyped]
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from services.delivery.gsm import normalised, segments
+from services.delivery.plain import name, unlinked
 from services.delivery.providers import TWILIO_WAIT_S, Accepted, ErrorClass, ProviderError, classify_twilio
 from services.delivery.rendering import (
     CardView,
     language_of,
     money,
-    one_line,
     parse_locale,
     render_sms,
-    unlinked,
     version,
 )
 from shared.settings import Settings
@@ -67,8 +66,8 @@ def text(view: CardView, template_id: str = "gift_card") -> Text:
         ProviderError: content, when even the bare text is too long or the template lacks something.
     """
     language = language_of(template_id, view.locale)
-    name = normalised(one_line(view.sender_name or "", LONGEST_SENDER))
-    for sender in (name if unlinked(name) == name else "", ""):
+    giver = normalised(name(view.sender_name, LONGEST_SENDER))
+    for sender in (giver if unlinked(giver) == giver else "", ""):
         body = min(_ways(view, template_id, language, sender), key=segments)  # the first of those of equal length
         if (count := segments(body)) <= MOST_SEGMENTS:
             return Text(body, count, language, version(template_id, language))

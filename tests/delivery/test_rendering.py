@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
+import zlib
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import segno
 
+from services.delivery import qr
 from services.delivery.plain import first_name
 from services.delivery.providers import ErrorClass, ProviderError
 from services.delivery.rendering import REASONS, CardView, language_of, render, version
@@ -60,6 +64,28 @@ def test_the_code_is_text_that_can_be_selected_and_a_qr_code_with_words_for_it()
     assert image["src"] == "cid:x@example.com"
     assert "QR code" in (image["alt"] or "")
     assert (mail.qr_png or b"").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("code", [CODE, "A", "0" * 16, "gift/" + "x" * 60])
+def test_the_picture_is_the_qr_code_of_the_code_dot_for_dot(code: str) -> None:
+    modules = segno.make(code, error="m", micro=False, mask=qr.MASK).matrix
+
+    width, pixels = lines_of(qr.png(code))
+
+    edge = qr.QUIET * qr.SCALE
+    dots = [line[edge + qr.SCALE // 2 : width - edge : qr.SCALE] for line in pixels[edge : width - edge : qr.SCALE]]
+    assert dots == ["".join("01"[not module] for module in row) for row in modules]
+    assert set("".join(pixels[:edge] + pixels[-edge:])) == {"1"}
+    assert {line[:edge] + line[-edge:] for line in pixels} == {"1" * 2 * edge}
+
+
+def lines_of(png: bytes) -> tuple[int, list[str]]:
+    """Read a black and white PNG without filters: its width, and its lines as ones and zeros."""
+    width, height = struct.unpack(">II", png[16:24])
+    data = zlib.decompress(png[png.index(b"IDAT") + 4 : -16])
+    step = len(data) // height
+    lines = (int.from_bytes(data[n * step + 1 : (n + 1) * step], "big") for n in range(height))
+    return width, [f"{line:0{(step - 1) * 8}b}"[:width] for line in lines]
 
 
 def test_a_reminder_states_balance_days_and_date_but_only_the_end_of_the_code() -> None:
@@ -120,8 +146,9 @@ def test_a_long_name_is_shortened_in_the_subject_and_whole_in_the_message() -> N
 
 @pytest.mark.parametrize("missing", ["recipient_name", "sender_name", "personal_message"])
 @pytest.mark.parametrize("template_id", TEMPLATES)
-def test_a_name_or_message_that_is_not_there_leaves_no_gap(template_id: str, missing: str) -> None:
-    mail = render(template_id, card(**{missing: None}))
+@pytest.mark.parametrize("nothing", [None, "", " \n", "\u200e\u200b"])
+def test_a_name_or_message_that_is_not_there_leaves_no_gap(template_id: str, missing: str, nothing: str | None) -> None:
+    mail = render(template_id, card(**{missing: nothing}))
 
     for part in (mail.subject, mail.text, Page(mail.html).text):
         assert "None" not in part
