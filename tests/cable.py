@@ -23,6 +23,7 @@ class Cable:
         self._target = (place.hostname or "", place.port or 5672)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._whole = mended
+        self._ended = False
         self._ends: set[socket.socket] = set()
         self._guard = threading.Lock()
         self._threads = [threading.Thread(target=self._accept)]
@@ -36,6 +37,7 @@ class Cable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self.cut()
         for thread in self._threads:
@@ -55,8 +57,8 @@ class Cable:
         self._whole = True
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
+        while not self._ended:
+            with suppress(OSError):
                 near = self._listener.accept()[0]
                 with self._guard:
                     if self._whole:

@@ -1,0 +1,172 @@
+"""Probes: alive is about our own threads, ready about what we need, and metrics tell both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+from uuid import uuid4
+
+import pytest
+
+from services.scheduler.__main__ import SchedulerProbe
+from services.scheduler.counts import QueueCounts
+from shared import db, health
+from shared.messages import ExpireGiftCard
+from shared.publisher import Publisher
+from tests.cable import Cable
+from tests.kinds import Deliver, Eventually, Setting, Sql, StartWorker
+from tests.shared.conftest import Acting
+
+QUEUE = "gift-card-expiry"
+
+
+def get(port: int, page: str) -> tuple[int, str]:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{page}", timeout=20) as answer:  # loopback
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def port_now() -> int:
+    assert health._server is not None
+    return int(health._server.server_port)
+
+
+@pytest.fixture
+def served(setting: Setting, database: str) -> Iterator[Any]:
+    """Serve a probe whose answers a test sets: ``served.wrong["dead"].append("thread")``."""
+    setting(http_port=0)
+    wrong: dict[str, list[str]] = {"dead": [], "missing": []}
+    probe = SimpleNamespace(dead=lambda: wrong["dead"], missing=lambda: wrong["missing"])
+    yield SimpleNamespace(port=health.serve(probe), wrong=wrong)  # type: ignore[arg-type]  # it answers like one
+    health.stop()
+
+
+def test_a_well_process_is_alive_and_ready(served: Any) -> None:
+    assert get(served.port, "/livez") == (200, "ok\n")
+    assert get(served.port, "/readyz?verbose") == (200, "ok\n")
+
+
+def test_what_is_wrong_is_named(served: Any) -> None:
+    served.wrong["dead"].append("WorkerThread-3")
+    served.wrong["missing"] += ["broker", "database"]
+
+    assert get(served.port, "/livez") == (503, "WorkerThread-3\n")
+    assert get(served.port, "/readyz") == (503, "broker, database\n")
+
+
+def test_another_page_says_which_there_are(served: Any) -> None:
+    assert get(served.port, "/") == (404, "try /livez, /readyz or /metrics\n")
+
+
+def test_a_taken_port_is_stepped_over(served: Any, setting: Setting) -> None:
+    setting(http_port=served.port)
+    first, health._server = health._server, None
+
+    try:
+        assert health.serve(SimpleNamespace()) > served.port  # type: ignore[arg-type]  # never asked
+    finally:
+        health.stop()
+        health._server = first
+
+
+def test_metrics_count_a_job_without_saying_whose(acting: Acting, deliver: Deliver, served: Any) -> None:
+    acting(lambda *_: None)
+    message = ExpireGiftCard(gift_card_id=uuid4())
+
+    (job_id,) = deliver(message)
+
+    status, text = get(served.port, "/metrics")
+    assert status == 200
+    assert 'jobs_total{actor="expire_gift_card",outcome="succeeded",queue="gift-card-expiry",reason=""}' in text
+    assert "job_duration_seconds_bucket" in text
+    assert str(job_id) not in text
+    assert str(message.gift_card_id) not in text
+
+
+def test_a_worker_with_a_dead_thread_is_not_alive(
+    setting: Setting, worker: StartWorker, publisher: Publisher, eventually: Eventually
+) -> None:
+    setting(http_port=0)
+    running = worker(QUEUE)
+    eventually(lambda: get(port_now(), "/readyz")[0] == 200)
+    assert get(port_now(), "/livez")[0] == 200
+
+    victim = running.workers[0]
+    victim.stop()
+    victim.join(20)
+
+    status, text = get(port_now(), "/livez")
+    assert status == 503
+    assert victim.name in text
+
+
+def test_a_worker_without_its_broker_is_alive_and_not_ready(
+    rabbitmq: str, setting: Setting, worker: StartWorker, publisher: Publisher, eventually: Eventually
+) -> None:
+    from shared.broker import get_broker
+
+    setting(http_port=0)
+    with Cable(rabbitmq) as cable:
+        get_broker().use(cable.url)
+        running = worker(QUEUE)
+        eventually(lambda: get(port_now(), "/readyz")[0] == 200)
+
+        cable.cut()
+
+        eventually(lambda: get(port_now(), "/readyz") == (503, f"{QUEUE}, {QUEUE}.urgent\n"))
+        assert get(port_now(), "/livez")[0] == 200
+        get_broker().use(rabbitmq)
+        eventually(lambda: get(port_now(), "/readyz")[0] == 200)
+        assert running.consumers
+
+
+def test_a_scheduler_says_which_loop_has_ended_and_what_is_away(database: str, rabbitmq: str) -> None:
+    loops = [
+        SimpleNamespace(name=name, is_alive=lambda alive=alive: alive)
+        for name, alive in (("relay", True), ("listen", False))
+    ]
+    with Publisher("amqp://127.0.0.1:1", timeout_s=0.5) as publisher:
+        probe = SchedulerProbe(loops, publisher)  # type: ignore[arg-type]  # they answer like threads
+
+        assert probe.dead() == ["listen"]
+        assert probe.missing() == ["broker"]
+        db.stopping.set()
+        assert probe.dead() == []
+        assert "stopping" in probe.missing()
+
+
+def test_counts_per_queue_are_the_seeds_five(database: str, sql: Sql) -> None:
+    states = ["scheduled", "queued", "running", "succeeded", "skipped", "cancelled", "failed", "rejected"]
+    for state in states:
+        sql("INSERT INTO jobs (name, queue, state) VALUES ('expire_gift_card', %s, %s)", QUEUE, state)
+    sql(
+        "INSERT INTO jobs (name, queue, state, run_at) VALUES ('expire_gift_card', %s, 'scheduled',"
+        " clock_timestamp() + interval '1 hour')",
+        QUEUE,
+    )
+
+    jobs, oldest = QueueCounts().collect()
+
+    found = {s.labels["state"]: s.value for s in jobs.samples if s.labels["queue"] == QUEUE}
+    assert found == {"waiting": 2, "active": 1, "delayed": 1, "completed": 3, "failed": 2, "paused": 0}
+    assert next(s.value for s in oldest.samples if s.labels["queue"] == QUEUE) > 0
+
+
+def test_every_log_line_is_one_json_object(acting: Acting, deliver: Deliver, capfd: Any) -> None:
+    from shared import logs
+
+    logs.configure("INFO")
+    acting(lambda *_: None)
+    (job_id,) = deliver(ExpireGiftCard(gift_card_id=uuid4()))
+
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    (done,) = [line for line in lines if line.get("job_id") == str(job_id)]
+    assert done["event"] == "completed"
+    assert done["queue"] == QUEUE
