@@ -61,26 +61,32 @@ def reports(mail: bytes) -> list[Report]:
 def _original(parts: list[Message]) -> UUID | None:
     """Find our Message-ID in the returned mail, or in the headers of it that were returned."""
     for part in parts:
-        kind = part.get_content_type()
-        if kind in ("text/rfc822-headers", "message/global-headers"):
-            headers = message_from_bytes(_payload(part), policy=policy.compat32)
-            if found := delivery_named(_text(headers, "Message-ID")):
-                return found
-        elif kind in ("message/rfc822", "message/global") and part.is_multipart():
-            inner = part.get_payload(0)
-            if isinstance(inner, Message) and (found := delivery_named(_text(inner, "Message-ID"))):
-                return found
+        if found := delivery_named(_text(_inner(part), "Message-ID")):
+            return found
     return None
+
+
+def _inner(part: Message) -> Message:
+    kind = part.get_content_type()
+    if kind == "text/rfc822-headers":
+        return message_from_bytes(_payload(part), policy=policy.compat32)
+    if kind in ("message/rfc822", "message/global", "message/global-headers") and part.is_multipart():
+        inner = part.get_payload(0)
+        return inner if isinstance(inner, Message) else Message()
+    return Message()
 
 
 def _groups(part: Message) -> Iterator[Message]:
     """Give the groups of fields: the one about the message first, then one for each recipient."""
     payload = part.get_payload()
-    if isinstance(payload, list):
+    if isinstance(payload, list) and part.get_content_type() == "message/delivery-status":
         yield from (group for group in payload if isinstance(group, Message))
-    else:  # encoded, so the parser left it alone
-        for text in _payload(part).replace(b"\r\n", b"\n").split(b"\n\n"):
-            yield message_from_bytes(text, policy=policy.compat32)
+        return
+    # Python's parser takes the international form for one mail, and leaves alone what is encoded.
+    whole = payload[0] if isinstance(payload, list) else None
+    text = whole.as_bytes() if isinstance(whole, Message) else _payload(part)
+    for group in text.replace(b"\r\n", b"\n").split(b"\n\n"):
+        yield message_from_bytes(group, policy=policy.compat32)
 
 
 def _payload(part: Message) -> bytes:
