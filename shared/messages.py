@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    AliasGenerator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from shared.fields import EmailHint, Instant, PhoneHint, Priority, WallTime, Who, Why, hint
 from shared.wall_time import instant, zone
 
+__all__ = ["MAX_BODY_BYTES", "MESSAGES", "QUEUES", "Message", "Priority", "hint"]
+
 MAX_BODY_BYTES = 64 * 1024
-
-
-class Priority(StrEnum):
-    """How soon a job runs among its queue's jobs: urgent ones first, bulk ones while nothing else waits."""
-
-    URGENT = "urgent"
-    NORMAL = "normal"
-    BULK = "bulk"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Priority | None:
-        """Take the seed's numbers too, higher first: from 10 urgent, from 5 (or none) normal, below 5 bulk."""
-        if isinstance(value, str) and re.fullmatch(r"\d{1,4}", value, re.ASCII):  # an AMQP header is often text
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            return None
-        return cls.URGENT if value >= 10 else cls.NORMAL if value >= 5 or value == 0 else cls.BULK
 
 
 class Message(BaseModel):
@@ -58,6 +33,8 @@ class Message(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        if "queue" not in cls.__dict__:
+            return  # fields that several messages share
         cls.name = re.sub(r"(?<=.)([A-Z])", r"_\1", cls.__name__).lower()
         MESSAGES[cls.name] = cls
 
@@ -67,45 +44,6 @@ class Message(BaseModel):
 
 
 MESSAGES: dict[str, type[Message]] = {}
-
-
-_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-def hint(address: str) -> str:
-    """Give the fingerprint by which an address can be compared and is never shown: ``sha256:`` and 64 hex digits."""
-    if _FINGERPRINT.fullmatch(address):
-        return address
-    # ASCII alone is trimmed and lowered, since PostgreSQL's job_data() must come to the same in every locale.
-    return "sha256:" + hashlib.sha256(address.strip(" \t\r\n").encode().lower()).hexdigest()
-
-
-def _email_hint(value: str) -> str:
-    if not _FINGERPRINT.fullmatch(value) and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value.strip()):
-        raise ValueError("is not an e-mail address: send the card's address, or leave the field out")
-    return hint(value)
-
-
-def _phone_hint(value: str) -> str:
-    if not _FINGERPRINT.fullmatch(value) and not re.fullmatch(r"\+[1-9]\d{6,14}", value.strip()):
-        raise ValueError("is not a phone number: use E.164 such as '+14155550123', or leave the field out")
-    return hint(value)
-
-
-# An address in a message is only compared with the card's, so its fingerprint travels and is kept instead.
-EmailHint = Annotated[str, Field(max_length=320), AfterValidator(_email_hint)]
-PhoneHint = Annotated[str, Field(max_length=320), AfterValidator(_phone_hint)]
-
-
-def _in_range(value: datetime) -> datetime:
-    """Keep to years in which every zone, Python and PostgreSQL can count."""
-    if not 2000 <= value.year <= 2200:
-        raise ValueError("lies outside the years 2000 to 2200")
-    return value
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
-WallTime = Annotated[datetime, AfterValidator(_in_range)]
 
 
 class ExpireGiftCard(Message):
@@ -144,13 +82,9 @@ class PlanExpiryReminders(Message):
     as_of: Instant | None = None
 
 
-class DeliverGiftCard(Message):
-    """Hand a card over to e-mail, SMS or both, now or at its time."""
+class Timed(Message):
+    """What can be asked for a time: an instant, or a wall-clock time where the recipient lives."""
 
-    queue = "scheduled-delivery"
-
-    gift_card_id: UUID
-    method: Literal["email", "sms", "both"] = Field(validation_alias=AliasChoices("method", "deliveryMethod"))
     deliver_at: Instant | None = None
     deliver_local: WallTime | None = None
     deliver_tz: str | None = None
@@ -167,11 +101,66 @@ class DeliverGiftCard(Message):
             zone(self.deliver_tz)
         return self
 
-    def due_at(self) -> datetime | None:
-        """Say when the gift is meant to go out, in UTC; None means now."""
+    def wished_for(self) -> datetime | None:
+        """Say the instant that is meant, in UTC; None means now."""
         if self.deliver_local and self.deliver_tz:
             return instant(self.deliver_local, zone(self.deliver_tz))
         return self.deliver_at and self.deliver_at.astimezone(UTC)
+
+
+class DeliverGiftCard(Timed):
+    """Hand a card over to e-mail, SMS or both, now or at its time."""
+
+    queue = "scheduled-delivery"
+
+    gift_card_id: UUID
+    method: Literal["email", "sms", "both"] = Field(validation_alias=AliasChoices("method", "deliveryMethod"))
+
+    def due_at(self) -> datetime | None:
+        """Say when the gift is meant to go out, in UTC; None means now."""
+        return self.wished_for()
+
+
+class ResendGiftCard(Message):
+    """Send a gift once more to its present recipient, although it was sent or has failed."""
+
+    queue = "scheduled-delivery"
+
+    gift_card_id: UUID
+    method: Literal["email", "sms"] = Field(default="email", validation_alias=AliasChoices("method", "deliveryMethod"))
+    requested_by: Who
+    reason: Why
+
+
+class CancelDelivery(Message):
+    """Take back every delivery of a card that has not been sent."""
+
+    queue = "scheduled-delivery"
+
+    gift_card_id: UUID
+    requested_by: Who
+    reason: Why
+
+
+class RescheduleDelivery(Timed):
+    """Move a card's delivery that has not begun; without a time, to now."""
+
+    queue = "scheduled-delivery"
+
+    gift_card_id: UUID
+    requested_by: Who
+    reason: Why
+
+
+class CorrectRecipient(Message):
+    """Follow a recipient that was corrected on the card: a gift that was sent already goes to the new one, too."""
+
+    queue = "scheduled-delivery"
+
+    gift_card_id: UUID
+    recipient_version: int = Field(ge=2)
+    requested_by: Who
+    reason: Why
 
 
 class SendGiftCardEmail(Message):

@@ -2,11 +2,19 @@
 
 from dramatiq import Middleware
 
-from services.delivery import channels, handoff, sending, sms, smtp
+from services.delivery import channels, commands, handoff, sending, sms, smtp
 from shared.actor import Outcome, actor
 from shared.broker import get_broker
 from shared.jobs import Job
-from shared.messages import DeliverGiftCard, SendGiftCardEmail, SendGiftCardSms
+from shared.messages import (
+    CancelDelivery,
+    CorrectRecipient,
+    DeliverGiftCard,
+    RescheduleDelivery,
+    ResendGiftCard,
+    SendGiftCardEmail,
+    SendGiftCardSms,
+)
 
 
 class HangUp(Middleware):
@@ -51,3 +59,27 @@ def send_gift_card_sms(message: SendGiftCardSms, job: Job) -> Outcome:
         template_id="gift_card",
         delivery_id=message.delivery_id,
     )
+
+
+@actor(ResendGiftCard)
+def resend_gift_card(message: ResendGiftCard, job: Job) -> Outcome:
+    """Send a gift once more."""
+    return commands.resend(message, job)
+
+
+@actor(CancelDelivery)
+def cancel_delivery(message: CancelDelivery, job: Job) -> Outcome:
+    """Take back what has not been sent."""
+    return commands.cancel(message, job)
+
+
+@actor(RescheduleDelivery)
+def reschedule_delivery(message: RescheduleDelivery, job: Job) -> Outcome:
+    """Move what has not begun."""
+    return commands.reschedule(message, job)
+
+
+@actor(CorrectRecipient)
+def correct_recipient(message: CorrectRecipient, job: Job) -> Outcome:
+    """Follow a corrected recipient."""
+    return commands.correct(message, job)

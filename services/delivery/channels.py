@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.delivery import codes, email, hours, limits, rendering, sms, words
+from services.delivery import codes, email, hours, limits, links, rendering, sms, words
 from services.delivery.addresses import email_address, phone_number
 from services.delivery.deliveries import Delivery
 from services.delivery.providers import Accepted
@@ -38,6 +38,7 @@ class Channel:
         providers: name whom to try, in order.
         prepare: compose the message; raises ``ProviderError``, class content.
         send: hand it to a provider; raises ``ProviderError``.
+        sender: whom a STOP would be about: our number or messaging service; None where nobody can say it.
         quiet: the quiet hours of the settings, such as ``21:00-08:00``.
         zones: where a recipient may be.
         check: let an address pass, or raise.
@@ -50,9 +51,10 @@ class Channel:
     address: Callable[[str], str]
     providers: Callable[[], list[str]]
     prepare: Callable[[Card, Delivery, str], Prepared]
-    send: Callable[[str, Any, str], Accepted]
+    send: Callable[[str, Any, str, Delivery], Accepted]
     quiet: Callable[[], str]
     zones: Callable[[Card, str], list[ZoneInfo]]
+    sender: Callable[[], str | None] = lambda: None
     check: Callable[[db.Connection, str], None] = lambda *_: None
     ask: Callable[[Card, str, datetime], Accepted | None] | None = None
     message_id: Callable[[Delivery], str | None] = lambda _: None
@@ -69,15 +71,19 @@ def relays() -> dict[str, Settings]:
 
 
 def _prepare_email(card: Card, delivery: Delivery, to: str) -> Prepared:
-    about = view(card, delivery)
+    about = view(card, delivery, to)
     language = words.language_of(delivery.template_id, about.locale)
     message = email.compose(about, delivery.template_id, to, delivery.id, settings())
     return Prepared(message, language, words.version(delivery.template_id, language))
 
 
 def _prepare_sms(card: Card, delivery: Delivery, to: str) -> Prepared:
-    text = sms.text(view(card, delivery), delivery.template_id)
+    text = sms.text(view(card, delivery, to), delivery.template_id)
     return Prepared(text.body, text.language, text.version, text.segments)
+
+
+def _send_sms(_: str, body: str, to: str, delivery: Delivery) -> Accepted:
+    return sms.send(body, to, settings(), status_callback=links.status_url(delivery.id, settings()))
 
 
 def _ask_twilio(card: Card, to: str, since: datetime) -> Accepted | None:
@@ -92,7 +98,7 @@ EMAIL = Channel(
     address=email_address,
     providers=lambda: list(relays()),
     prepare=_prepare_email,
-    send=lambda provider, message, to: email.send(message, to, relays()[provider]),
+    send=lambda provider, message, to, _: email.send(message, to, relays()[provider]),
     quiet=lambda: settings().email_quiet_hours,
     zones=lambda card, _: [zone(card.time_zone)],
     message_id=lambda delivery: email.message_id(delivery.id, settings()),
@@ -103,7 +109,8 @@ SMS = Channel(
     address=phone_number,
     providers=lambda: ["twilio"],
     prepare=_prepare_sms,
-    send=lambda _, body, to: sms.send(body, to, settings()),
+    send=_send_sms,
+    sender=lambda: settings().twilio_from,
     quiet=lambda: settings().sms_quiet_hours,
     zones=lambda card, number: hours.zones_of(number, card.time_zone),
     check=limits.check,
@@ -111,7 +118,7 @@ SMS = Channel(
 )
 
 
-def view(card: Card, delivery: Delivery) -> CardView:
+def view(card: Card, delivery: Delivery, to: str) -> CardView:
     """Give what a message may say about a card; its code is decrypted only for a template that shows it."""
     return CardView(
         gift_card_id=card.id,
@@ -127,6 +134,8 @@ def view(card: Card, delivery: Delivery) -> CardView:
         days_left=(card.expires_on - card.now.astimezone(zone(card.time_zone)).date()).days,
         shop_url=settings().shop_url,
         shop_name=settings().shop_name,
+        unsubscribe_url=links.unsubscribe_url(delivery.id, to, settings()) if delivery.kind == "reminder" else None,
+        reason=delivery.undelivered_because,
     )
 
 

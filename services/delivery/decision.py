@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
-from services.delivery import deliveries
+from services.delivery import deliveries, fallback, suppressions
 from services.delivery.channels import Channel
 from services.delivery.deliveries import Delivery
 from shared import db
@@ -51,15 +51,18 @@ def decide(
     delivery = _locked(connection, job, card, channel, template_id, delivery_id)
     if delivery.state in ("sent", "delivered", "bounced"):
         return Refused(None if delivery.job_id == job.id else Skipped("already_sent"))
-    if rule := _rule(connection, card, delivery, given):
+    if rule := _rule(connection, card, channel, delivery, given):
         # An attempt whose end nobody knows stays unconfirmed: it may have arrived.
         state = "suppressed" if rule.reason == "suppressed" else "skipped"
         deliveries.end(connection, delivery, "unconfirmed" if delivery.outcome_unknown else state, rule.reason)
+        if rule.reason == "suppressed":
+            fallback.gift_failed(connection, job, card.id, delivery, "suppressed")
         return Refused(rule)
     try:
         return card, delivery, _address(connection, card, channel, delivery)
     except (Rejected, PermanentError) as error:
         deliveries.end(connection, delivery, "failed", error.reason)
+        fallback.gift_failed(connection, job, card.id, delivery, "recipient")
         return Refused(error)
 
 
@@ -81,16 +84,21 @@ def _replaced(delivery: Delivery, card: Card) -> bool:
     return delivery.kind == "gift" and delivery.recipient_version != card.recipient_version
 
 
-def _rule(connection: db.Connection, card: Card, delivery: Delivery, given: str | None) -> Skipped | None:
+def _rule(
+    connection: db.Connection, card: Card, channel: Channel, delivery: Delivery, given: str | None
+) -> Skipped | None:
     """Name the rule by which nothing is sent, with what it looked at; None when there is none."""
     if recipient_changed(card, delivery.channel, given) or _replaced(delivery, card):
         return Skipped("recipient_changed", f"the card is at recipient version {card.recipient_version}")
     if delivery.expiry_version not in (None, card.expiry_version):
         return Skipped("extended", f"expiry version {card.expiry_version}, asked for {delivery.expiry_version}")
-    if card.ended:
+    # A purchaser is told of a gift that reached nobody even when the card is past its day: that is when it is held.
+    if card.ended and not (delivery.kind == "notice" and card.ended == "expired"):
         return Skipped(card.ended, card.facts())
     address = deliveries.address(card, delivery)
-    found = deliveries.suppression(connection, delivery.channel, address) if address else None
+    found = address and suppressions.suppression(
+        connection, delivery.channel, address, kind=delivery.kind, sender=channel.sender()
+    )
     return Skipped("suppressed", f"the recipient is suppressed: {found}") if found else None
 
 

@@ -14,10 +14,13 @@ from services.delivery.providers import Accepted, ProviderError
 from shared import db
 from shared.cards import Card
 from shared.jobs import Job
-from shared.messages import hint
 
 _COLUMNS: LiteralString = """
 id, kind, channel, template_id, recipient_version, expiry_version, state, resends, job_id, sending_at,
+CASE WHEN kind = 'notice' THEN (
+    SELECT coalesce(g.error_class, g.reason) FROM deliveries g
+    WHERE g.gift_card_id = %(card_id)s AND g.kind = 'gift' AND g.state NOT IN ('sent', 'delivered')
+    ORDER BY g.updated_at DESC LIMIT 1) END AS undelivered_because,
 clock_timestamp() AS now, EXISTS (
     SELECT FROM jobs o WHERE o.id = job_id AND o.id <> %(job_id)s AND o.state = 'running'
         AND o.lease_until > clock_timestamp()) AS busy
@@ -58,8 +61,6 @@ UPDATE deliveries SET state = %(state)s, reason = %(reason)s, updated_at = clock
 WHERE id = %(id)s
 """
 
-SUPPRESSED: LiteralString = "SELECT reason FROM suppressions WHERE channel = %s AND address_hash = %s AND scope = 'all'"
-
 TELL: LiteralString = "INSERT INTO events (type, subject, data) VALUES (%s, %s, %s)"
 
 
@@ -77,6 +78,7 @@ class Delivery:
     resends: int
     job_id: UUID | None
     sending_at: datetime | None
+    undelivered_because: str | None
     now: datetime
     busy: bool
 
@@ -167,9 +169,3 @@ def tell(connection: db.Connection, fact: str, card_id: UUID, delivery: Delivery
 def address(card: Card, delivery: Delivery) -> str | None:
     """Give the person a delivery is for: the recipient, or the purchaser of a notice."""
     return card.purchaser_email if delivery.kind == "notice" else card.address(delivery.channel)
-
-
-def suppression(connection: db.Connection, channel: str, address: str) -> str | None:
-    """Say why an address must not be written to, or None."""
-    row = connection.execute(SUPPRESSED, (channel, hint(address))).fetchone()
-    return row["reason"] if row else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from uuid import UUID
 
-from services.delivery import breakers, deliveries, hours
+from services.delivery import breakers, deliveries, fallback, hours, suppressions
 from services.delivery.channels import Channel, Prepared
 from services.delivery.decision import Refused, decide
 from services.delivery.deliveries import Delivery
 from services.delivery.providers import Accepted, ErrorClass, ProviderError
+from services.delivery.reports import inbox
 from shared import db, metrics
 from shared.actor import Outcome
 from shared.cards import Card, read
@@ -93,7 +94,7 @@ def _prepared(job: Job, card: Card, channel: Channel, delivery: Delivery, to: st
     try:
         return channel.prepare(card, delivery, to)
     except ProviderError as error:
-        _record(job, delivery, "failed", error.error_class.value, result=error)
+        _give_up(job, card, delivery, error, None)
         raise PermanentError(error.error_class.value, f"{error.code}: {error.excerpt}") from None
 
 
@@ -133,11 +134,11 @@ def _call(
         if time.monotonic() - began > settings().lease_s / 2:
             raise StaleJob  # this process was stopped meanwhile; another one has the job by now
         try:
-            accepted = channel.send(provider, prepared.payload, to)
+            accepted = channel.send(provider, prepared.payload, to, delivery)
         except ProviderError as error:
             refusal = error
             metrics.attempts.labels(channel.name, error.error_class.value).inc()
-            _note(job, channel, provider, error)
+            _note(job, channel, delivery, to, provider, error)
             if error.error_class not in (ErrorClass.TRANSIENT, ErrorClass.SENDER):
                 break
             began = time.monotonic()
@@ -146,21 +147,24 @@ def _call(
             metrics.attempts.labels(channel.name, "accepted").inc()
             _record(job, delivery, "sent", result=accepted, card=card, provider=provider, channel=channel)
             return
-    _refused(job, delivery, refusal, provider)
+    _refused(job, card, delivery, refusal, provider)
 
 
-def _note(job: Job, channel: Channel, provider: str, error: ProviderError) -> None:
-    """Renew the job for the next provider, and open the breaker of one that refuses us rather than the recipient."""
+def _note(job: Job, channel: Channel, delivery: Delivery, to: str, provider: str, error: ProviderError) -> None:
+    """Renew the job, and learn from a refusal: one of us opens a breaker, one of the recipient may suppress it."""
 
     def once() -> None:
         with job.step(cancellable=False) as connection:
             if error.error_class is ErrorClass.SENDER:
                 breakers.open_(connection, provider, error, channel.providers(), channel.queue)
+            suppressions.from_refusal(
+                connection, channel.name, to, error.code, source=provider, delivery_id=delivery.id
+            )
 
     db.persist(once)
 
 
-def _refused(job: Job, delivery: Delivery, error: ProviderError, provider: str) -> None:
+def _refused(job: Job, card: Card, delivery: Delivery, error: ProviderError, provider: str) -> None:
     """Turn what the last provider said into the delivery's state and the job's outcome."""
     reason, said = error.error_class.value, f"{error.code}: {error.excerpt}"
     match error.error_class:
@@ -173,11 +177,25 @@ def _refused(job: Job, delivery: Delivery, error: ProviderError, provider: str) 
             raise RetryLater(reason, after_s=error.after_s or LIMIT_WAIT_S, detail=said)
         case ErrorClass.TRANSIENT:
             last = job.attempt >= job.max_attempts
-            _record(job, delivery, "failed" if last else "queued", reason, result=error, provider=provider)
+            if last:
+                _give_up(job, card, delivery, error, provider)
+            else:
+                _record(job, delivery, "queued", reason, result=error, provider=provider)
             raise Transient(reason, said, after_s=error.after_s)
         case _:
-            _record(job, delivery, "failed", reason, result=error, provider=provider)
+            _give_up(job, card, delivery, error, provider)
             raise PermanentError(reason, said)
+
+
+def _give_up(job: Job, card: Card, delivery: Delivery, error: ProviderError, provider: str | None) -> None:
+    """Write down that a delivery failed for good, and try the other way."""
+
+    def once() -> None:
+        with job.step(cancellable=False) as connection:
+            deliveries.end(connection, delivery, "failed", error.error_class.value, result=error, provider=provider)
+            fallback.gift_failed(connection, job, card.id, delivery, error.error_class.value)
+
+    db.persist(once)
 
 
 def _record(
@@ -197,8 +215,9 @@ def _record(
     def once() -> None:
         with job.step(cancellable=False) as connection:
             deliveries.end(connection, delivery, state, reason, result=result, provider=provider, settled_by=settled_by)
-            if card and state == "sent":
+            if card and isinstance(result, Accepted):
                 deliveries.tell(connection, "delivery.sent", card.id, delivery)
+                inbox.apply_orphans(connection, delivery.channel, result.provider_id)
             if channel and provider:
                 breakers.close(connection, provider, channel.providers(), channel.queue)
 

@@ -13,6 +13,8 @@ from shared.publisher import Publisher
 from tests.outside import Outside
 
 Sql = Callable[..., list[dict[str, Any]]]
+# The scheduler also makes jobs of its own, for services that do not run here.
+UNFINISHED = "SELECT FROM jobs WHERE gift_card_id IS NOT NULL AND finished_at IS NULL"
 MAIL, TEXT = SendGiftCardEmail, SendGiftCardSms
 
 
@@ -77,6 +79,6 @@ def test_a_hand_off_survives_the_death_of_its_worker(
     doomed.wait(60)
     process("delivery")
 
-    eventually(lambda: outside.messages("email") and not sql("SELECT FROM jobs WHERE finished_at IS NULL"))
+    eventually(lambda: outside.messages("email") and not sql(UNFINISHED))
     assert len(outside.messages("email")) == 1
     assert len(sql("SELECT FROM deliveries")) == 1

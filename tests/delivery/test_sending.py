@@ -106,7 +106,7 @@ def _handed_on(sql: Sql) -> Envelope:
 def test_a_bad_address_is_rejected_with_what_to_mend(
     card: Card, deliver: Deliver, outside: Outside, sql: Sql, job: JobRow
 ) -> None:
-    mail, text = card(recipient_email="ada@localhost"), card(recipient_phone="+1415555")
+    mail, text = card(recipient_email="ada@localhost", recipient_phone=None), card(recipient_phone="+1415555")
 
     by_mail, by_text = deliver(SendGiftCardEmail(gift_card_id=mail), SendGiftCardSms(gift_card_id=text))
 
