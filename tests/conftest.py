@@ -81,7 +81,7 @@ def sql(database: str) -> Iterator[Callable[..., Rows]]:
     with psycopg.connect(database, autocommit=True, row_factory=dict_row) as connection:
 
         def execute(statement: str, *values: object) -> Rows:
-            cursor = connection.execute(statement, values or None)  # type: ignore[call-overload]  # text of a test
+            cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description is not None else []
 
         yield execute

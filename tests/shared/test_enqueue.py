@@ -121,7 +121,7 @@ def enqueue_sql(upstream: psycopg.Connection, arguments: str, *values: object) -
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("'expire_giftcard'", "no message is called 'expire_giftcard': use one of cleanup_expired_tokens, deliver_"),
+        ("'expire_giftcard'", "no message is called 'expire_giftcard': use one of cancel_delivery, cleanup_"),
         ("'expire_gift_card'", "expire_gift_card needs the field gift_card_id"),
         ("'expire_gift_card', '[]'", "data of expire_gift_card must be a JSON object"),
         ("'expire_gift_card', NULL", "data of expire_gift_card must be a JSON object"),
@@ -264,3 +264,20 @@ def test_a_job_is_cancelled_and_moved_by_its_key(upstream: psycopg.Connection) -
 def test_a_job_that_does_not_exist_is_an_error(upstream: psycopg.Connection, name: str) -> None:
     with pytest.raises(psycopg.errors.NoDataFound, match=f"no job has the id or key '{name}'"):
         cancel(upstream, name)
+
+
+@pytest.mark.parametrize("when", ["infinity", "-infinity", "1900-01-01", "9999-01-01"])
+def test_a_time_that_nobody_can_mean_is_refused(when: str, sql: Any) -> None:
+    with pytest.raises(psycopg.Error, match="years 2000 to 2200"):
+        sql("SELECT enqueue_job('prune_history', run_at => %s::timestamptz)", when)
+    with pytest.raises(psycopg.Error):
+        sql("SELECT reschedule_job(enqueue_job('prune_history')::text, 'infinity')")
+
+
+def test_a_command_about_a_time_runs_now(sql: Any) -> None:
+    data = '{"gift_card_id": "6f1f9f0e-0000-4000-8000-000000000000", "deliver_at": "2031-01-01T00:00:00Z", '
+    data += '"requested_by": "ops", "reason": "asked for"}'
+
+    sql("SELECT enqueue_job('reschedule_delivery', %s::jsonb)", data)
+
+    assert sql("SELECT FROM jobs WHERE run_at <= clock_timestamp()")

@@ -234,8 +234,15 @@ DECLARE
     queue_name text := check_job(enqueue_job.name, enqueue_job.data);
     clean jsonb := job_data(enqueue_job.name, enqueue_job.data);
     level smallint := array_position(ARRAY['urgent', 'normal', 'bulk'], enqueue_job.priority) - 1;
+    due timestamptz := coalesce(enqueue_job.run_at, CASE WHEN enqueue_job.name = 'deliver_gift_card' THEN
+        coalesce((clean ->> 'deliver_at')::timestamptz,
+                 wall_instant((clean ->> 'deliver_local')::timestamp, clean ->> 'deliver_tz')) END, clock_timestamp());
     holder uuid;
 BEGIN
+    IF extract(year FROM due) NOT BETWEEN 2000 AND 2200 OR NOT isfinite(coalesce(enqueue_job.not_after, due)) THEN
+        RAISE EXCEPTION 'the time of % lies outside the years 2000 to 2200', enqueue_job.name
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF level IS NULL THEN
         RAISE EXCEPTION 'priority % is not one of urgent, normal, bulk', quote_literal(enqueue_job.priority)
             USING ERRCODE = 'invalid_parameter_value';
@@ -249,9 +256,7 @@ BEGIN
     INSERT INTO jobs (id, name, queue, data, state, priority, run_at, not_after, dedupe_key, gift_card_id, source, traceparent)
     VALUES (
         enqueue_job.id, enqueue_job.name, queue_name, clean, 'scheduled', level,
-        coalesce(enqueue_job.run_at, (clean ->> 'deliver_at')::timestamptz,
-                 wall_instant((clean ->> 'deliver_local')::timestamp, clean ->> 'deliver_tz'), clock_timestamp()),
-        enqueue_job.not_after, enqueue_job.dedupe_key, (clean ->> 'gift_card_id')::uuid, enqueue_job.source, enqueue_job.traceparent
+        due, enqueue_job.not_after, enqueue_job.dedupe_key, (clean ->> 'gift_card_id')::uuid, enqueue_job.source, enqueue_job.traceparent
     ) ON CONFLICT DO NOTHING;
     RETURN enqueue_job.id;
 END $$;

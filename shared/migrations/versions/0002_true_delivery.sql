@@ -89,7 +89,7 @@ CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
 CREATE OR REPLACE FUNCTION reschedule_job(id_or_key text, run_at timestamptz) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-    IF reschedule_job.run_at IS NULL THEN
+    IF reschedule_job.run_at IS NULL OR NOT isfinite(reschedule_job.run_at) THEN
         RAISE EXCEPTION 'reschedule_job needs a time' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     UPDATE jobs SET state = 'scheduled', run_at = reschedule_job.run_at,
