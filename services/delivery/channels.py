@@ -118,6 +118,21 @@ SMS = Channel(
 )
 
 
+# What a purchaser reads of why the gift did not arrive; the words are in templates/*/gift_undeliverable.toml.
+FOR_PURCHASER = {
+    "email:recipient": "email_refused",
+    "email:invalid_address": "email_refused",
+    "sms:recipient": "sms_refused",
+    "sms:invalid_number": "sms_refused",
+    "email:no_address": "no_address",
+    "sms:no_address": "no_address",
+    "email:suppressed": "declined",
+    "sms:suppressed": "declined",
+    "email:held": "unconfirmed",
+    "sms:held": "unconfirmed",
+}
+
+
 def view(card: Card, delivery: Delivery, to: str) -> CardView:
     """Give what a message may say about a card; its code is decrypted only for a template that shows it."""
     return CardView(
@@ -135,7 +150,7 @@ def view(card: Card, delivery: Delivery, to: str) -> CardView:
         shop_url=settings().shop_url,
         shop_name=settings().shop_name,
         unsubscribe_url=links.unsubscribe_url(delivery.id, to, settings()) if delivery.kind == "reminder" else None,
-        reason=delivery.undelivered_because,
+        reason=FOR_PURCHASER.get(delivery.undelivered_because or ""),
     )
 
 

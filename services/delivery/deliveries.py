@@ -18,7 +18,7 @@ from shared.jobs import Job
 _COLUMNS: LiteralString = """
 id, kind, channel, template_id, recipient_version, expiry_version, state, resends, job_id, sending_at,
 CASE WHEN kind = 'notice' THEN (
-    SELECT coalesce(g.error_class, g.reason) FROM deliveries g
+    SELECT g.channel || ':' || coalesce(g.error_class, g.reason, g.state) FROM deliveries g
     WHERE g.gift_card_id = %(card_id)s AND g.kind = 'gift' AND g.state NOT IN ('sent', 'delivered')
     ORDER BY g.updated_at DESC LIMIT 1) END AS undelivered_because,
 clock_timestamp() AS now, EXISTS (

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from services.delivery import smtp
 from services.delivery.providers import Accepted, ErrorClass, ProviderError, redact
-from services.delivery.rendering import CardView, one_line, render
+from services.delivery.rendering import TO_PURCHASER, CardView, one_line, render
 from shared.settings import Settings
 
 # RFC 5321 4.5.3.2.6: a server may think for ten minutes after the final dot; giving up earlier makes duplicates.
@@ -41,7 +41,8 @@ def compose(
         message["Message-ID"] = message_id(delivery_id, settings)
         message["Date"] = format_datetime(now or datetime.now(UTC))
         message["From"] = Address(name, addr_spec=sender)
-        message["To"] = _recipient(one_line(view.recipient_name or ""), to)
+        reader = "" if template_id in TO_PURCHASER else view.recipient_name or ""
+        message["To"] = _recipient(one_line(reader), to)
         message["Subject"] = mail.subject
     except (ValueError, IndexError) as error:
         raise ProviderError(ErrorClass.CONTENT, "header", f"a name or an address fits no header: {error}") from None
