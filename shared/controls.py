@@ -13,7 +13,7 @@ from shared.settings import settings
 # The next free slot is reserved in one row, so all workers of all hosts share one rate and nobody polls for it.
 RESERVE: LiteralString = """
 INSERT INTO queue_controls AS q (queue, next_slot_at)
-VALUES (%(queue)s, clock_timestamp() + make_interval(secs => 1 / %(rate)s))
+VALUES (%(queue)s, clock_timestamp() + make_interval(secs => 1.0 / %(rate)s))
 ON CONFLICT (queue) DO UPDATE SET next_slot_at =
     greatest(q.next_slot_at, clock_timestamp()) + make_interval(secs => 1 / coalesce(q.rate_per_s, %(rate)s))
 RETURNING extract(epoch FROM next_slot_at - clock_timestamp())

@@ -44,7 +44,7 @@ def served(setting: Setting, database: str) -> Iterator[Any]:
     setting(http_port=0)
     wrong: dict[str, list[str]] = {"dead": [], "missing": []}
     probe = SimpleNamespace(dead=lambda: wrong["dead"], missing=lambda: wrong["missing"])
-    yield SimpleNamespace(port=health.serve(probe), wrong=wrong)  # type: ignore[arg-type]  # it answers like one
+    yield SimpleNamespace(port=health.serve(probe), wrong=wrong)
     health.stop()
 
 
@@ -70,7 +70,7 @@ def test_a_taken_port_is_stepped_over(served: Any, setting: Setting) -> None:
     first, health._server = health._server, None
 
     try:
-        assert health.serve(SimpleNamespace()) > served.port  # type: ignore[arg-type]  # never asked
+        assert health.serve(SimpleNamespace()) > served.port
     finally:
         health.stop()
         health._server = first
