@@ -6,9 +6,8 @@ A scope says how far a suppression goes: ``all``; ``reminders`` (an unsubscribe,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -17,10 +16,8 @@ from services.delivery.addresses import email_address, phone_number
 from shared import db, metrics
 from shared.errors import Rejected
 from shared.messages import hint
-from shared.settings import settings
 
 ALL, REMINDERS = "all", "reminders"
-SOFT_BOUNCES, SOFT_DAYS = 3, 7
 
 FIND: LiteralString = """
 SELECT reason FROM suppressions
@@ -48,27 +45,7 @@ RETURNING id, reason
 
 AUDIT: LiteralString = "INSERT INTO audit (who, action, subject, reason, details) VALUES (%s, %s, %s, %s, %s)"
 
-# A message counts once, however often it was refused. What came before a suppression was lifted is forgiven.
-COUNT_SOFT: LiteralString = """
-SELECT count(DISTINCT coalesce(delivery_id::text, provider_id, event_id)) AS count FROM provider_events
-WHERE kind = 'soft_bounce' AND address_hash = %(hash)s AND received_at > greatest(
-    clock_timestamp() - make_interval(days => %(days)s),
-    (SELECT max(lifted_at) FROM suppressions WHERE channel = 'email' AND address_hash = %(hash)s AND scope = 'all'))
-"""
-
-NOTE_SOFT: LiteralString = """
-INSERT INTO provider_events (provider, event_id, kind, body, delivery_id, address_hash, code, applied_at)
-VALUES ('smtp', %(delivery_id)s::text || ':soft', 'soft_bounce', '{}', %(delivery_id)s, %(hash)s, %(code)s,
-    clock_timestamp())
-ON CONFLICT DO NOTHING
-"""
-
 _NORMAL: Mapping[str, Callable[[str], str]] = {"email": email_address, "sms": phone_number}
-# reference: RFC 3463 and the IANA registry of enhanced status codes; Twilio's "Error and Warning Dictionary".
-_NO_SUCH_MAILBOX = re.compile(r"551\b|5\d\d 5\.(1\.(1|2|3|6|10)|2\.1|4\.4)$|553 5\.1\.")
-_MAILBOX_FULL = re.compile(r"(4|5)\d\d [45]\.2\.2$")
-_NO_SUCH_PHONE = {"21211", "21401", "21614", "30004", "30005", "30006"}
-_SAID_STOP = "21610"
 
 
 def fingerprint(channel: str, address: str) -> str:
@@ -155,50 +132,6 @@ def lift_by_hand(
     lifted = lift(connection, channel, address, scope=scope)
     _audit(connection, "lift_suppression", channel, address, who, why, {"scope": scope, "lifted": lifted})
     return lifted
-
-
-def from_refusal(
-    connection: db.Connection,
-    channel: str,
-    address: str,
-    code: str,
-    *,
-    sender: str | None = None,
-    source: str | None = None,
-    delivery_id: UUID | None = None,
-) -> str | None:
-    """Suppress an address whose refusal means "never again", by its code, and give the reason; None when it does not.
-
-    Parameters:
-        code: as in `ProviderError.code`: "550 5.1.1", "21211".
-        sender: who was told STOP by code 21610; None: the one of the settings.
-        delivery_id: lets a full mailbox count towards the three in seven days, once per delivery.
-    """
-    about: dict[str, Any] = {"source": source, "delivery_id": delivery_id}
-    if code == _SAID_STOP and channel == "sms":
-        number = sender or settings().twilio_from
-        suppress(connection, channel, address, "stop", scope=f"from:{number}" if number else ALL, **about)
-        return "stop"
-    if (channel == "sms" and code in _NO_SUCH_PHONE) or (channel == "email" and _NO_SUCH_MAILBOX.match(code)):
-        suppress(connection, channel, address, "hard_bounce", **about)
-        return "hard_bounce"
-    if channel == "email" and _MAILBOX_FULL.match(code) and delivery_id:
-        given = {"hash": fingerprint(channel, address), "code": code, "delivery_id": delivery_id}
-        connection.execute(NOTE_SOFT, given)
-        return count_soft_bounces(connection, address, **about)
-    return None
-
-
-def count_soft_bounces(
-    connection: db.Connection, address: str, *, source: str | None = None, delivery_id: UUID | None = None
-) -> str | None:
-    """Suppress a mailbox in which three messages found no place within seven days; None while it is fewer."""
-    given = {"hash": fingerprint("email", address), "days": SOFT_DAYS}
-    row = connection.execute(COUNT_SOFT, given).fetchone()
-    if not row or row["count"] < SOFT_BOUNCES:
-        return None
-    suppress(connection, "email", address, "soft_bounces", source=source, delivery_id=delivery_id)
-    return "soft_bounces"
 
 
 def _hashes(channel: str, address: str) -> list[str]:

@@ -7,7 +7,6 @@ much, 503 while the database is away, which makes every provider try again.
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +24,7 @@ from services.delivery.body_limit import BodyLimit
 from services.delivery.reports import inbox, postmark, relay, sendgrid, ses, sns, twilio
 from services.delivery.reports.incoming import Incoming, Malformed, Refused, Unavailable
 from services.delivery.reports.report import Report
+from services.delivery.reports.sweeper import Sweeper
 from shared import db, health, logs, metrics
 from shared.settings import settings
 
@@ -33,7 +33,6 @@ LARGEST_BODY = 64 * 1024
 # What a provider documents as its largest post, where that is more.
 LARGEST = {"/email/sendgrid": sendgrid.LARGEST_BODY, "/email/ses": ses.LARGEST_BODY}
 THREADS = 16
-SWEEP_EVERY_S = 30.0
 EMPTY_TWIML = ('<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml")
 TRY_AGAIN = {"Retry-After": "30"}
 
@@ -102,28 +101,6 @@ def _take(name: str, read: Adapter, incoming: Incoming) -> Response | None:
 async def _away(_: Request, error: Exception) -> Response:
     logs.get().warning("database_away", **logs.place(error))
     return PlainTextResponse("try again\n", 503, headers=TRY_AGAIN)
-
-
-class Sweeper:
-    """Apply, every half minute, the reports that came before their delivery was known."""
-
-    def __init__(self) -> None:
-        self.thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
-
-    def _run(self) -> None:
-        while not db.stopping.wait(SWEEP_EVERY_S):
-            try:
-                inbox.sweep()
-            except Exception as error:  # noqa: BLE001  # the loop must outlive whatever happens in it
-                logs.get().warning("sweep_failed", **logs.place(error))
-
-    def dead(self) -> list[str]:
-        """Name the thread if it has ended."""
-        return [] if db.stopping.is_set() or self.thread.is_alive() else [self.thread.name]
-
-    def missing(self) -> list[str]:
-        """Name what is away: the database."""
-        return (["stopping"] if db.stopping.is_set() else []) + health.database_missing()
 
 
 @contextmanager

@@ -23,9 +23,12 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
+from starlette.datastructures import Headers
 
-from services.delivery import links, webhooks
-from shared.settings import settings
+from services.delivery import email, links, webhooks
+from services.delivery.reports.incoming import Incoming
+from shared.settings import Settings, settings
+from tests.delivery.samples import settings_for
 from tests.kinds import Row, Sql
 from tests.outside.callbacks import AUTH_TOKEN, form, signed
 
@@ -151,6 +154,21 @@ def relay_headers(body: bytes, at: float | None = None) -> dict[str, str]:
     stamp = str(int(time.time() if at is None else at))
     signature = hmac.digest(RELAY_KEY.encode(), stamp.encode() + b"." + body, "sha256").hex()
     return {"X-Signature": f"t={stamp},v1={signature}"}
+
+
+def incoming(body: bytes, **headers: str) -> Incoming:
+    """Make a request as an adapter gets it, without a server and a database."""
+    return Incoming("/", body, Headers({n.replace("_", "-"): v for n, v in headers.items()}), settings=known())
+
+
+@cache
+def known() -> Settings:
+    return settings_for(**{n: json.loads(v) if v[0] == "[" else v for n, v in values().items()})
+
+
+def named(delivery_id: UUID) -> str:
+    """Give the Message-ID of a delivery."""
+    return email.message_id(delivery_id, settings())
 
 
 @contextmanager

@@ -1,8 +1,6 @@
-"""Who is not written to: how far it goes, what ends it, and which refusals mean "never again"."""
+"""Who is not written to: how far that goes, and what ends it."""
 
 from __future__ import annotations
-
-from uuid import UUID, uuid4
 
 import pytest
 
@@ -10,7 +8,7 @@ from services.delivery import suppressions
 from shared import db
 from shared.messages import hint
 from tests.delivery.hooks import ADDRESS, PHONE, suppressed
-from tests.kinds import Setting, Sql
+from tests.kinds import Sql
 
 MG = "MG" + "0c" * 16
 
@@ -18,11 +16,6 @@ MG = "MG" + "0c" * 16
 def why_not(channel: str, address: str, kind: str = "gift", sender: str | None = None) -> str | None:
     with db.transaction() as connection:
         return suppressions.suppression(connection, channel, address, kind=kind, sender=sender)
-
-
-def refused(channel: str, address: str, code: str, **about: UUID | str) -> str | None:
-    with db.transaction() as connection:
-        return suppressions.from_refusal(connection, channel, address, code, **about)  # type: ignore[arg-type]
 
 
 def suppress(channel: str, address: str, reason: str, scope: str = "all") -> bool:
@@ -82,67 +75,3 @@ def test_what_is_done_by_hand_is_audited_and_what_is_lifted_stays_known(database
     assert ADDRESS not in str(audit)
     assert suppress("email", ADDRESS, "hard_bounce")
     assert [row["reason"] for row in sql("SELECT reason FROM suppressions ORDER BY id")] == ["manual", "hard_bounce"]
-
-
-NEVER_AGAIN = ["550 5.1.1", "550 5.1.2", "550 5.1.3", "550 5.1.6", "550 5.1.10", "551", "551 5.1.6", "553 5.1.3",
-               "550 5.2.1", "550 5.4.4", "511 5.1.1"]  # fmt: skip
-ONLY_NOW = ["550", "421", "450 4.2.0", "451 4.3.0", "452 4.2.2", "552 5.2.2", "550 5.7.1", "554 5.7.1", "535 5.7.8",
-            "552 5.3.4", "554 5.6.0", "550 5.1.8", "550 5.1.7", "no_smtputf8", "connection_lost", "553"]  # fmt: skip
-
-
-def test_only_codes_that_mean_never_again_stop_mail(database: str, sql: Sql) -> None:
-    found = {code: refused("email", f"{n}@example.com", code) for n, code in enumerate(NEVER_AGAIN + ONLY_NOW)}
-
-    assert found == dict.fromkeys(NEVER_AGAIN, "hard_bounce") | dict.fromkeys(ONLY_NOW)
-    assert suppressed(sql) == [("email", "all", "hard_bounce")] * len(NEVER_AGAIN)
-
-
-def test_only_codes_that_mean_never_again_stop_texts(database: str, sql: Sql) -> None:
-    never = ["21211", "21401", "21614", "30004", "30005", "30006"]
-    only_now = ["21612", "30003", "30007", "30008", "20429", "20003", "21408", "30001", "no_reply", "20500"]
-
-    found = {code: refused("sms", f"+1415555{n:04}", code) for n, code in enumerate(never + only_now)}
-
-    assert found == dict.fromkeys(never, "hard_bounce") | dict.fromkeys(only_now)
-    assert suppressed(sql) == [("sms", "all", "hard_bounce")] * len(never)
-
-
-def test_who_said_stop_is_out_of_reach_of_that_sender_only(database: str, setting: Setting, sql: Sql) -> None:
-    setting(twilio_from=MG)
-
-    assert refused("sms", PHONE, "21610") == "stop"
-    assert refused("sms", PHONE, "21610", sender="+15005550006") == "stop"
-    assert [scope for _, scope, _ in suppressed(sql)] == ["from:+15005550006", f"from:{MG}"]
-
-
-def test_a_mailbox_that_is_full_for_three_mails_in_a_week_is_given_up(database: str, sql: Sql) -> None:
-    one, two, three = uuid4(), uuid4(), uuid4()
-
-    tried = [refused("email", ADDRESS, "452 4.2.2", delivery_id=mail) for mail in (one, one, one, two, two)]
-    third = refused("email", ADDRESS, "552 5.2.2", delivery_id=three)
-
-    assert tried == [None] * 5
-    assert third == "soft_bounces"
-    assert why_not("email", ADDRESS) == "soft_bounces"
-
-
-@pytest.mark.parametrize("forgiven", ["received_at = received_at - interval '8 days'", "address_hash = 'other'"])
-def test_old_bounces_and_those_of_others_do_not_count(database: str, sql: Sql, forgiven: str) -> None:
-    for _ in range(2):
-        refused("email", ADDRESS, "552 5.2.2", delivery_id=uuid4())
-    sql(f"UPDATE provider_events SET {forgiven}")
-
-    assert refused("email", ADDRESS, "552 5.2.2", delivery_id=uuid4()) is None
-
-
-def test_a_mailbox_that_was_freed_by_hand_starts_anew(database: str) -> None:
-    for _ in range(3):
-        refused("email", ADDRESS, "552 5.2.2", delivery_id=uuid4())
-    with db.transaction() as connection:
-        suppressions.lift_by_hand(connection, "email", ADDRESS, who="kim", why="she made room")
-
-    assert [refused("email", ADDRESS, "552 5.2.2", delivery_id=uuid4()) for _ in range(3)] == [
-        None,
-        None,
-        "soft_bounces",
-    ]

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import re
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from urllib.parse import quote
-from uuid import UUID, uuid4
 
 import pytest
 import requests
-from hypothesis import HealthCheck, given
-from hypothesis import settings as strategy_settings
-from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from services.delivery import links
@@ -28,11 +15,9 @@ from shared.settings import settings
 from tests.delivery.hooks import (
     ADDRESS,
     PHONE,
-    POSTMARK,
     PUBLIC,
     Hooks,
     delivery,
-    relay_headers,
     sealed,
     sent,
     standing,
@@ -160,122 +145,6 @@ def test_a_status_callback_goes_all_the_way_from_twilio_behind_a_proxy(
     row = delivery(sql, delivery_id)
     assert (row["state"], row["provider_id"], row["settled_by"]) == ("sent", sms["sid"], "callback")
     assert row["attempts"][-1]["provider_id"] == sms["sid"]
-
-
-# Fuzzing: whatever comes, even from a provider that lost its mind, no answer is a 500 and no address is logged.
-
-_JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(CANARY),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-_FIELDS = st.sampled_from(
-    ["Type", "RecordType", "Email", "MessageID", "event", "email", "timestamp", "sg_event_id", "eventType", "mail",
-     "bounce", "messageId", "bouncedRecipients", "kind", "message_id", "at", "events", "BouncedAt", "Metadata", "ID"]
-)  # fmt: skip
-_WORDS = st.sampled_from(
-    ["Bounce", "Delivery", "HardBounce", "bounce", "delivered", "hard_bounce", "Permanent", CANARY]
-)
-_OBJECTS = st.dictionaries(_FIELDS, _WORDS | _JUNK, max_size=6)
-_BODIES = st.binary(max_size=300) | (_OBJECTS | st.lists(_OBJECTS, max_size=3) | _JUNK).map(
-    lambda value: json.dumps(value).encode()
-)
-_FUZZ = strategy_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    with caplog.at_level(logging.DEBUG):
-        yield lambda: caplog.text + "".join(capfd.readouterr())
-
-
-@_FUZZ
-@given(body=_BODIES)
-def test_no_body_of_a_mail_provider_breaks_anything(hooks: Hooks, body: bytes, logged: Callable[[], str]) -> None:
-    text = body.decode("utf-8", "replace")
-    answers = [
-        hooks.sendgrid(body),
-        hooks.postmark(body),
-        hooks.post("/email/events", body, headers=relay_headers(body)),
-        hooks.ses(text),
-        hooks.post("/email/ses", body),
-    ]
-
-    assert {answer.status_code for answer in answers} <= {200, 400, 403}
-    assert CANARY not in logged() + "".join(answer.text for answer in answers)
-
-
-@_FUZZ
-@given(
-    fields=st.dictionaries(
-        st.sampled_from(["MessageSid", "MessageStatus", "ErrorCode", "To", "From", "Body"]), st.text()
-    )
-)
-def test_no_form_of_twilio_breaks_anything(hooks: Hooks, fields: dict[str, str], logged: Callable[[], str]) -> None:
-    fields = {name: value.encode("utf-8", "replace").decode() for name, value in fields.items()}
-    path = (links.status_url(UUID(int=7), settings()) or "").removeprefix(PUBLIC)
-    answers = [hooks.twilio("/twilio/inbound", fields), hooks.twilio(path, fields)]
-
-    assert {answer.status_code for answer in answers} <= {200, 400}
-    assert PHONE not in logged()
-
-
-@_FUZZ
-@given(token=st.text(max_size=80), body=st.binary(max_size=200), kind=st.sampled_from(["form", "multipart", "junk"]))
-def test_no_token_and_no_form_breaks_the_page(hooks: Hooks, token: str, body: bytes, kind: str) -> None:
-    kinds = {"form": "application/x-www-form-urlencoded", "multipart": "multipart/form-data; boundary=x", "junk": kind}
-    headers = {"Content-Type": kinds[kind], "Accept-Language": token.encode("latin-1", "replace").decode("latin-1")[:9]}
-    headers = {name: re.sub(r"[^\x21-\x7e ]", "", value).strip() for name, value in headers.items()}
-    good = (links.unsubscribe_url(uuid4(), ADDRESS, settings()) or "").removeprefix(PUBLIC)
-    wrong = "/unsubscribe/" + quote(token, safe="")
-
-    answers = [hooks.get(wrong), hooks.post(wrong, body, headers=headers), hooks.post(good, body, headers=headers)]
-
-    assert {answer.status_code for answer in answers} <= {200, 400, 403, 404, 405}
-
-
-def test_the_process_serves_logs_json_and_ends_in_time(
-    database: str, setting: Setting, card: Issue, sql: Sql, tmp_path: object
-) -> None:
-    setting(**values())
-    delivery_id = sent(sql, card(), "sms", provider_id="SM1")
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        port, health = one.getsockname()[1], other.getsockname()[1]
-    env = os.environ | {"JOBS_WEBHOOK_PORT": str(port), "JOBS_HTTP_PORT": str(health)}
-    command = [sys.executable, "-W", "error", "-m", "services.delivery.webhooks"]
-    child = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-    try:
-        _wait_for(f"http://127.0.0.1:{health}/readyz", child)
-        running = Hooks(f"http://127.0.0.1:{port}", [])
-        _wait_for(f"{running.url}/", child, 404)
-        stranger = running.post("/twilio/inbound", {"Body": CANARY})
-        answer = running.status(delivery_id, "delivered", To=PHONE)
-        metrics = requests.get(f"http://127.0.0.1:{health}/metrics", timeout=10).text
-        alive = requests.get(f"http://127.0.0.1:{health}/livez", timeout=10).status_code
-    finally:
-        child.send_signal(signal.SIGTERM)
-        _, said = child.communicate(timeout=30)
-
-    assert (stranger.status_code, answer.status_code, alive, child.returncode) == (403, 200, 200, 0)
-    assert standing(sql, delivery_id)[0] == "delivered"
-    assert 'provider_reports_total{kind="delivered",outcome="applied",provider="twilio"} 1.0' in metrics
-    lines = [json.loads(line) for line in said.splitlines()]
-    assert {line["event"] for line in lines} >= {"webhook_refused", "report", "webhooks_stopped"}
-    assert not any(secret in said for secret in (CANARY, PHONE, POSTMARK, "/twilio/status/"))
-
-
-def _wait_for(url: str, child: subprocess.Popen[str], status: int = 200) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert child.poll() is None, child.communicate()[1]
-        try:
-            if requests.get(url, timeout=5).status_code == status:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.05)
-    raise AssertionError(f"{url} did not come up")
 
 
 def test_a_signature_for_another_delivery_does_not_open_this_one(hooks: Hooks, card: Issue, sql: Sql) -> None:
