@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import UUID
 
-from services.delivery import breakers, deliveries, fallback, hours, suppressions
+from services.delivery import bounces, breakers, deliveries, fallback, hours
 from services.delivery.channels import Channel, Prepared
 from services.delivery.decision import Refused, decide
 from services.delivery.deliveries import Delivery
@@ -157,9 +157,7 @@ def _note(job: Job, channel: Channel, delivery: Delivery, to: str, provider: str
         with job.step(cancellable=False) as connection:
             if error.error_class is ErrorClass.SENDER:
                 breakers.open_(connection, provider, error, channel.providers(), channel.queue)
-            suppressions.from_refusal(
-                connection, channel.name, to, error.code, source=provider, delivery_id=delivery.id
-            )
+            bounces.from_refusal(connection, channel.name, to, error.code, source=provider, delivery_id=delivery.id)
 
     db.persist(once)
 
