@@ -44,6 +44,7 @@ def configure(level: str) -> None:
             ],
         )
     )
+    logging.raiseExceptions = False  # where a line cannot be written, Python would print the text of errors instead
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
     for noisy in ("pika", "dramatiq", "stamina", "psycopg.pool", "apscheduler", "twilio"):

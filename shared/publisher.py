@@ -6,6 +6,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -186,7 +187,8 @@ class Publisher:
                 self._connection = connection
                 if self._closing.is_set():  # close() came before there was anything to close
                     connection.ioloop.add_callback_threadsafe(self._end)
-            connection.ioloop.start()
+            with suppress(Exception):  # pika stumbles over a connection that is closed while it opens
+                connection.ioloop.start()
             with self._guard:
                 self._connection = None
             connection.ioloop.close()

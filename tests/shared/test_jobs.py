@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from services.scheduler.rescue import rescue
-from shared import db
+from shared import db, logs
 from shared.actor import Outcome, Skipped, run
 from shared.errors import PermanentError, Rejected, RetryLater, StaleJob, Transient
 from shared.jobs import Job
@@ -228,6 +228,7 @@ def test_an_error_is_kept_without_its_text(acting: Acting, deliver: Deliver, sql
             raise RuntimeError(f"no luck with {CANARY}") from error
 
     acting(function)
+    logs.configure("INFO")
 
     deliver(envelope())
     acting(lambda _, running: running.transaction.execute("SELECT %s::integer", (CANARY,)) and None)

@@ -23,7 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from services.scheduler.relay import Relay, declare_queues
 from services.scheduler.rescue import rescue
-from shared import db, metrics
+from shared import consumer, db, metrics
 from shared.broker import get_broker
 from shared.jobs import Job
 from shared.leases import leases
@@ -262,6 +262,7 @@ def test_a_queue_deleted_under_a_running_worker_is_consumed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dramatiq.worker, "CONSUMER_RESTART_DELAY_SECS", 0.1)
+    monkeypatch.setattr(consumer, "LOOK_AFTER_S", 0.3)
     acting(lambda *_: None)
     worker(QUEUE)
     publisher.send(ExpireGiftCard(gift_card_id=uuid4()))
@@ -270,9 +271,12 @@ def test_a_queue_deleted_under_a_running_worker_is_consumed_again(
     with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
         connection.channel().queue_delete(QUEUE)
     declare_queues()
-    publisher.send(ExpireGiftCard(gift_card_id=uuid4()))
 
-    eventually(lambda: len(sql("SELECT FROM jobs WHERE state = 'succeeded'")) == 2, 12)
+    def arrives() -> bool:  # RabbitMQ 3.10 may lose what comes while the old queue still ends, so one is sent at a time
+        publisher.send(ExpireGiftCard(gift_card_id=uuid4()))
+        return len(sql("SELECT FROM jobs WHERE state = 'succeeded'")) > 1
+
+    eventually(arrives)
 
 
 def test_an_ack_of_a_lost_connection_is_dropped_and_not_given_to_another_job(
