@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared.messages import Message, Priority
+from .messages import Message, Priority
 
 
 def enqueue(

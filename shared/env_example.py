@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from shared.settings import BACKOFF_S, PREFIX, TIMETABLE, CronLine, QueueSettings, Settings
+from shared.options import BACKOFF_S, TIMETABLE, CronLine, QueueSettings
+from shared.settings import PREFIX, Settings
 
 _INTRO = """\
 # Every setting, made by `python -m shared.env_example`. The commented ones show their defaults.

@@ -10,8 +10,8 @@ from uuid import UUID
 from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from shared.fields import EmailHint, Instant, PhoneHint, Priority, WallTime, Who, Why, hint
-from shared.wall_time import instant, zone
+from .fields import EmailHint, Instant, PhoneHint, Priority, WallTime, Who, Why, hint
+from .wall_time import instant, zone
 
 __all__ = ["MAX_BODY_BYTES", "MESSAGES", "QUEUES", "Message", "Priority", "hint"]
 

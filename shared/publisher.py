@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -16,37 +15,12 @@ from uuid import UUID
 import pika
 from pika.adapters.select_connection import SelectConnection
 
-from shared.errors import PublishError
-from shared.messages import Message, Priority
-from shared.wire import CONTENT_TYPE, Envelope
+from .errors import PublishError
+from .messages import Message, Priority
+from .packets import Batch, Packet
+from .wire import Envelope
 
 WINDOW = 1000  # confirms outstanding at once: more does not publish faster, fewer does slower
-
-
-class _Batch:
-    """Count down what one caller waits for."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-        self.done = threading.Event()
-
-    def settle(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.done.set()
-
-
-@dataclass(slots=True, eq=False)
-class Packet:
-    """One body on its way. After ``publish``, ``error`` is None once the broker has it."""
-
-    routing_key: str
-    body: bytes
-    message_id: str
-    exchange: str = ""
-    error: str | None = "not confirmed in time: the broker is away, blocked or slow"
-    returned: bool = False
-    batch: _Batch | None = field(default=None, repr=False)
 
 
 class Publisher:
@@ -142,7 +116,7 @@ class Publisher:
         if self._closing.is_set():
             raise PublishError("this publisher is closed: make a new one")
         if packets:
-            batch = _Batch(len(packets))
+            batch = Batch(len(packets))
             for packet in packets:
                 packet.batch = batch
             self._outbox.extend(packets)
@@ -228,7 +202,7 @@ class Publisher:
             self._unconfirmed[self._sequence] = packet
             packet.returned = False
             self._channel.basic_publish(
-                packet.exchange, packet.routing_key, packet.body, _properties(packet), mandatory=True
+                packet.exchange, packet.routing_key, packet.body, packet.properties, mandatory=True
             )
 
     def _returned(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
@@ -240,17 +214,7 @@ class Publisher:
         tag, acked = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Ack)
         tags = [t for t in self._unconfirmed if t <= tag] if frame.method.multiple else [tag]
         for packet in [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]:
-            packet.error = None if acked and not packet.returned else _refusal(packet)
+            packet.error = None if acked and not packet.returned else packet.refusal()
             if packet.batch:
                 packet.batch.settle()
         self._flush()
-
-
-def _refusal(packet: Packet) -> str:
-    if packet.returned:
-        return f"no queue {packet.routing_key!r} on this broker: start the system once, it declares its queues"
-    return f"the broker refused it for {packet.routing_key!r}: the queue is full"
-
-
-def _properties(packet: Packet) -> pika.BasicProperties:
-    return pika.BasicProperties(delivery_mode=2, content_type=CONTENT_TYPE, message_id=packet.message_id)

@@ -7,97 +7,26 @@ from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as NotJson
 
-from shared.messages import MESSAGES, QUEUES
+from shared.options import (
+    CronLine,
+    NoneIfEmpty,
+    QueueSettings,
+    QuietHours,
+    SmtpRelay,
+    every_line,
+    every_queue,
+    every_wait,
+)
 
 PREFIX = "JOBS_"
-QuietHours = Annotated[str, Field(pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
 # Read by tests and by shared/failpoints.py, not by a service.
 FOR_TESTS = {"JOBS_FAILPOINTS", "JOBS_TEST_DATABASE_URL", "JOBS_TEST_RABBITMQ_URL", "JOBS_TEST_MANAGEMENT_URL"}
-
-
-_NoneIfEmpty = BeforeValidator(lambda given: None if given == "" else given)
-
-
-class QueueSettings(BaseModel):
-    """How one queue is worked on. The defaults are the seed's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    concurrency: int = Field(default=5, ge=1, le=200, description="Jobs of this queue that one process runs at once.")
-    rate_per_s: Annotated[Annotated[float, Field(gt=0)] | None, _NoneIfEmpty] = Field(
-        default=10, description="Job starts a second over all workers; empty: no limit."
-    )
-    prefetch: Annotated[Annotated[int, Field(ge=1)] | None, _NoneIfEmpty] = Field(
-        default=None, description="Messages held per consumer; empty: twice the concurrency."
-    )
-    depth: int = Field(default=1000, ge=1, description="Messages the relay keeps in the broker; the rest wait as rows.")
-
-
-class SmtpRelay(BaseModel):
-    """One more relay. Fields as in the ``smtp_*`` settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str
-    port: int = Field(default=587, ge=1, le=65535)
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    user: str | None = None
-    password: SecretStr | None = None
-
-
-class CronLine(BaseModel):
-    """When a job is made: a crontab line with day names, in an IANA zone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cron: str = Field(description="A crontab line of five fields, weekdays by name.")
-    zone: str = Field(default="UTC", description="IANA time zone of the line.")
-    missed: Literal["latest", "all", "skip"] = Field(default="latest", description="What to do about ticks slept over.")
-
-
-TIMETABLE = {
-    "cleanup_expired_tokens": {"cron": "0 2 * * *"},
-    "expire_due_gift_cards": {"cron": "* * * * *"},
-    "plan_expiry_reminders": {"cron": "* * * * *"},
-    "prune_history": {"cron": "0 * * * *"},
-}
-
-
-def _by_name(value: Any) -> Any:
-    """Let EMAIL_DELIVERY in a variable's name stand for the queue email-delivery."""
-    return {k.lower().replace("_", "-"): v for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _queues(value: Any) -> Any:
-    given = _by_name(value)
-    if isinstance(given, dict) and (unknown := given.keys() - set(QUEUES)):
-        raise ValueError(f"no queue is called {', '.join(sorted(unknown))}: use one of {', '.join(QUEUES)}")
-    return {queue: given.get(queue, {}) for queue in QUEUES} if isinstance(given, dict) else given
-
-
-def _lines(given: Any) -> Any:
-    """Let one line, or one word of a line, be changed without repeating the others."""
-    if not isinstance(given, dict):
-        return given
-    return {name: {**TIMETABLE.get(name, {}), **given.get(name, {})} for name in {**TIMETABLE, **given}}
-
-
-BACKOFF_S = {
-    "send_gift_card_email": (60, 300, 900, 3600, 14400, 43200),
-    "send_gift_card_sms": (30, 120, 600, 3600),
-}
-
-
-def _waits(given: Any) -> Any:
-    if isinstance(given, dict) and (unknown := given.keys() - MESSAGES.keys()):
-        raise ValueError(f"no message is called {', '.join(sorted(unknown))}: use one of {', '.join(MESSAGES)}")
-    return {**BACKOFF_S, **given} if isinstance(given, dict) else given
 
 
 class Settings(BaseSettings):
@@ -110,7 +39,7 @@ class Settings(BaseSettings):
     queue_type: Literal["quorum", "classic"] = Field(
         default="quorum", description="RabbitMQ queue type; changing it is a migration."
     )
-    queues: Annotated[dict[str, QueueSettings], BeforeValidator(_queues)] = Field(
+    queues: Annotated[dict[str, QueueSettings], BeforeValidator(every_queue)] = Field(
         default={}, validate_default=True, description="Per queue."
     )
 
@@ -125,7 +54,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=60, gt=0, description="How long a silent worker keeps a job before it is rescued.")
     shutdown_grace_s: float = Field(default=25, ge=0, description="How long running jobs may finish after SIGTERM.")
     statement_timeout_s: float = Field(default=30, gt=0, description="Longest SQL statement of a job.")
-    backoff_s: Annotated[dict[str, tuple[Annotated[float, Field(ge=0)], ...]], BeforeValidator(_waits)] = Field(
+    backoff_s: Annotated[dict[str, tuple[Annotated[float, Field(ge=0)], ...]], BeforeValidator(every_wait)] = Field(
         default={}, validate_default=True, description="Waits before each retry, by message; others wait 2, 4 and 8 s."
     )
     max_stalls: int = Field(default=3, ge=1, description="Stalls after which a job is failed: it kills its worker.")
@@ -139,7 +68,7 @@ class Settings(BaseSettings):
         default=900, ge=0, description="How long an unknown message waits for newer workers."
     )
 
-    timetable: Annotated[dict[str, CronLine], BeforeValidator(_lines)] = Field(
+    timetable: Annotated[dict[str, CronLine], BeforeValidator(every_line)] = Field(
         default={}, validate_default=True, description="Which message is made when."
     )
     slice_rows: int = Field(default=1000, ge=1, le=5000, description="Rows per transaction of a sweep or a cleanup.")
@@ -167,8 +96,8 @@ class Settings(BaseSettings):
     smtp_security: Literal["starttls", "tls", "none"] = Field(
         default="starttls", description="How the connection to it is encrypted; none only on this machine."
     )
-    smtp_user: Annotated[str | None, _NoneIfEmpty] = Field(default=None, description="User there; empty: no login.")
-    smtp_password: Annotated[SecretStr | None, _NoneIfEmpty] = Field(default=None, description="Password of that user.")
+    smtp_user: Annotated[str | None, NoneIfEmpty] = Field(default=None, description="User there; empty: no login.")
+    smtp_password: Annotated[SecretStr | None, NoneIfEmpty] = Field(default=None, description="Password of that user.")
     smtp_fallbacks: tuple[SmtpRelay, ...] = Field(
         default=(), description="Relays to try, in order, when the first fails."
     )
@@ -182,41 +111,39 @@ class Settings(BaseSettings):
     settle_s: float = Field(
         default=120, ge=0, description="How long an unknown outcome settles before it is asked about."
     )
-    twilio_account_sid: Annotated[str | None, _NoneIfEmpty] = Field(default=None, description="Account (AC…).")
-    twilio_api_key: Annotated[str | None, _NoneIfEmpty] = Field(default=None, description="API key (SK…).")
-    twilio_api_secret: Annotated[SecretStr | None, _NoneIfEmpty] = Field(
-        default=None, description="Secret of that key."
-    )
-    twilio_from: Annotated[str | None, _NoneIfEmpty] = Field(
+    twilio_account_sid: Annotated[str | None, NoneIfEmpty] = Field(default=None, description="Account (AC…).")
+    twilio_api_key: Annotated[str | None, NoneIfEmpty] = Field(default=None, description="API key (SK…).")
+    twilio_api_secret: Annotated[SecretStr | None, NoneIfEmpty] = Field(default=None, description="Secret of that key.")
+    twilio_from: Annotated[str | None, NoneIfEmpty] = Field(
         default=None, description="A number in E.164, or a messaging service (MG…)."
     )
-    twilio_base_url: Annotated[str | None, _NoneIfEmpty] = Field(
+    twilio_base_url: Annotated[str | None, NoneIfEmpty] = Field(
         default=None, description="Another address of Twilio's API; empty: the real one."
     )
     twilio_timeout_s: float = Field(default=10, gt=0, description="Longest wait for one answer of Twilio.")
 
     webhook_host: str = Field(default="127.0.0.1", description="Where the webhooks listen; 0.0.0.0 in a container.")
     webhook_port: int = Field(default=8080, ge=0, le=65535, description="Their port; 0: any.")
-    webhook_url: Annotated[str | None, _NoneIfEmpty] = Field(
+    webhook_url: Annotated[str | None, NoneIfEmpty] = Field(
         default=None,
         description="Their public base URL, as providers and readers see it; empty: nothing refers to them.",
     )
     webhook_keys: tuple[SecretStr, ...] = Field(
         default=(), description="Secrets that sign our own links (status callbacks, unsubscribe), newest first."
     )
-    twilio_auth_token: Annotated[SecretStr | None, _NoneIfEmpty] = Field(
+    twilio_auth_token: Annotated[SecretStr | None, NoneIfEmpty] = Field(
         default=None, description="The account's auth token, which signs Twilio's webhooks; needed there only."
     )
     ses_topics: tuple[str, ...] = Field(
         default=(), description="ARNs of our SNS topics with reports of Amazon SES; all others are refused."
     )
-    sendgrid_public_key: Annotated[str | None, _NoneIfEmpty] = Field(
+    sendgrid_public_key: Annotated[str | None, NoneIfEmpty] = Field(
         default=None, description="Verification key of SendGrid's signed event webhook, base64."
     )
-    postmark_credentials: Annotated[SecretStr | None, _NoneIfEmpty] = Field(
+    postmark_credentials: Annotated[SecretStr | None, NoneIfEmpty] = Field(
         default=None, description="user:password of Postmark's webhooks, or their X-Webhook-Secret header."
     )
-    relay_events_key: Annotated[SecretStr | None, _NoneIfEmpty] = Field(
+    relay_events_key: Annotated[SecretStr | None, NoneIfEmpty] = Field(
         default=None, description="Secret with which another relay signs what it posts to /email/events."
     )
     sms_quiet_hours: QuietHours = Field(

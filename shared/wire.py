@@ -11,9 +11,9 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from shared.errors import BadMessage, UnknownMessage
-from shared.fields import Instant
-from shared.messages import MAX_BODY_BYTES, MESSAGES, Message, Priority
+from .errors import BadMessage, UnknownMessage
+from .fields import Instant
+from .messages import MAX_BODY_BYTES, MESSAGES, Message, Priority
 
 CONTENT_TYPE = "application/cloudevents+json"
 M = TypeVar("M", bound=BaseModel)

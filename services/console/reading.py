@@ -14,7 +14,8 @@ from services.console import queries, tables
 from services.console.session import AsJson, ByName, ByQueue, IdOrKey, Limit, Refused, connected, known
 from shared.counts import counts as count_jobs
 from shared.messages import MESSAGES, QUEUES
-from shared.settings import CronLine, settings
+from shared.options import CronLine
+from shared.settings import settings
 
 STATES = ["scheduled", "queued", "running", "succeeded", "skipped", "failed", "rejected", "cancelled"]
 # The words of BullMQ for them, each with whether the job must be due.

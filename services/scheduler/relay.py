@@ -12,7 +12,8 @@ from shared import db, logs, metrics, topology
 from shared.failpoints import failpoint
 from shared.jobs import LEVELS
 from shared.messages import QUEUES, Priority
-from shared.publisher import Packet, Publisher
+from shared.packets import Packet
+from shared.publisher import Publisher
 from shared.settings import settings
 from shared.wire import lane
 

@@ -14,7 +14,8 @@ from shared import db, logs, metrics
 from shared.enqueue import enqueue
 from shared.failpoints import failpoint
 from shared.messages import MESSAGES
-from shared.settings import CronLine, settings
+from shared.options import CronLine
+from shared.settings import settings
 from shared.wall_time import zone
 
 MAX_TICKS = 1000  # of one line in one transaction, after a long sleep

@@ -23,7 +23,8 @@ import services.delivery.actors
 import services.expiry.actors  # noqa: F401  # registers the actors
 from services.console.cli import app
 from shared.messages import MESSAGES, QUEUES
-from shared.publisher import Packet, Publisher
+from shared.packets import Packet
+from shared.publisher import Publisher
 from shared.settings import Settings
 from tests import servers
 from tests.kinds import Eventually, Issue, Sql, StartWorker

@@ -14,7 +14,7 @@ import pytest
 from deploy.local import state
 from services.scheduler import timetable
 from services.scheduler.timetable import Line, Timetable
-from shared.settings import CronLine
+from shared.options import CronLine
 from tests.kinds import Setting, Sql
 
 OFF = "0 0 29 2 mon"  # once in 28 years

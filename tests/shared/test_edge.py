@@ -17,7 +17,8 @@ from shared import refusals
 from shared.actor import run
 from shared.errors import BadMessage, UnknownMessage
 from shared.messages import MESSAGES, ExpireGiftCard, Priority
-from shared.publisher import Packet, Publisher
+from shared.packets import Packet
+from shared.publisher import Publisher
 from shared.wire import Envelope, decode
 from tests.kinds import Eventually, JobOf, Setting, Sql, StartWorker
 from tests.shared.conftest import Acting

@@ -20,7 +20,8 @@ import pytest
 from deploy.local import management
 from shared.errors import PublishError
 from shared.messages import ExpireGiftCard, PruneHistory, SendGiftCardEmail
-from shared.publisher import WINDOW, Packet, Publisher
+from shared.packets import Packet
+from shared.publisher import WINDOW, Publisher
 from shared.wire import Envelope
 from tests import servers
 from tests.cable import Cable

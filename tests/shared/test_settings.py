@@ -8,7 +8,8 @@ import pytest
 
 from deploy.local import state
 from shared import env_example
-from shared.settings import CronLine, QueueSettings, Settings, SettingsError, settings
+from shared.options import CronLine, QueueSettings
+from shared.settings import Settings, SettingsError, settings
 from tests.kinds import Setting
 
 SECRET = "s3cret-value"
@@ -98,7 +99,7 @@ def test_the_backoff_of_one_message_is_set_without_touching_the_others(setting: 
         ("queue_type", "s3cret-value", "JOBS_QUEUE_TYPE: Input should be 'quorum' or 'classic'"),
         ("queues__email_delivery__rate_per_s", "-77", "JOBS_QUEUES__EMAIL_DELIVERY__RATE_PER_S"),
         ("queues__email_delivery__ratio", "77", "JOBS_QUEUES__EMAIL_DELIVERY__RATIO: Extra inputs are not permitted"),
-        ("backoff_s", '{"expire": [1]}', "no message is called expire: use one of expire_gift_card, "),
+        ("backoff_s", '{"expire": [1]}', "no message is called expire: use one of "),
         ("backoff_s", "{s3cret-value", "it must be JSON"),
         ("reminder_days", "s3cret-value", "it must be JSON"),
     ],

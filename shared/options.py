@@ -1,0 +1,92 @@
+"""What the settings are made of: a queue, a cron line, a relay, and how each is read from a variable."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from shared.messages import MESSAGES, QUEUES
+
+QuietHours = Annotated[str, Field(pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
+
+
+NoneIfEmpty = BeforeValidator(lambda given: None if given == "" else given)
+
+
+class QueueSettings(BaseModel):
+    """How one queue is worked on. The defaults are the seed's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concurrency: int = Field(default=5, ge=1, le=200, description="Jobs of this queue that one process runs at once.")
+    rate_per_s: Annotated[Annotated[float, Field(gt=0)] | None, NoneIfEmpty] = Field(
+        default=10, description="Job starts a second over all workers; empty: no limit."
+    )
+    prefetch: Annotated[Annotated[int, Field(ge=1)] | None, NoneIfEmpty] = Field(
+        default=None, description="Messages held per consumer; empty: twice the concurrency."
+    )
+    depth: int = Field(default=1000, ge=1, description="Messages the relay keeps in the broker; the rest wait as rows.")
+
+
+class SmtpRelay(BaseModel):
+    """One more relay. Fields as in the ``smtp_*`` settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str | None = None
+    password: SecretStr | None = None
+
+
+class CronLine(BaseModel):
+    """When a job is made: a crontab line with day names, in an IANA zone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cron: str = Field(description="A crontab line of five fields, weekdays by name.")
+    zone: str = Field(default="UTC", description="IANA time zone of the line.")
+    missed: Literal["latest", "all", "skip"] = Field(default="latest", description="What to do about ticks slept over.")
+
+
+TIMETABLE = {
+    "cleanup_expired_tokens": {"cron": "0 2 * * *"},
+    "expire_due_gift_cards": {"cron": "* * * * *"},
+    "plan_expiry_reminders": {"cron": "* * * * *"},
+    "prune_history": {"cron": "0 * * * *"},
+}
+
+
+def _by_name(value: Any) -> Any:
+    """Let EMAIL_DELIVERY in a variable's name stand for the queue email-delivery."""
+    return {k.lower().replace("_", "-"): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def every_queue(value: Any) -> Any:
+    """Give every queue its settings: what is given for it, else the defaults."""
+    given = _by_name(value)
+    if isinstance(given, dict) and (unknown := given.keys() - set(QUEUES)):
+        raise ValueError(f"no queue is called {', '.join(sorted(unknown))}: use one of {', '.join(QUEUES)}")
+    return {queue: given.get(queue, {}) for queue in QUEUES} if isinstance(given, dict) else given
+
+
+def every_line(given: Any) -> Any:
+    """Let one line, or one word of a line, be changed without repeating the others."""
+    if not isinstance(given, dict):
+        return given
+    return {name: {**TIMETABLE.get(name, {}), **given.get(name, {})} for name in {**TIMETABLE, **given}}
+
+
+BACKOFF_S = {
+    "send_gift_card_email": (60, 300, 900, 3600, 14400, 43200),
+    "send_gift_card_sms": (30, 120, 600, 3600),
+}
+
+
+def every_wait(given: Any) -> Any:
+    """Let one message's waits be changed without repeating the others."""
+    if isinstance(given, dict) and (unknown := given.keys() - MESSAGES.keys()):
+        raise ValueError(f"no message is called {', '.join(sorted(unknown))}: use one of {', '.join(MESSAGES)}")
+    return {**BACKOFF_S, **given} if isinstance(given, dict) else given
