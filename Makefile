@@ -20,7 +20,7 @@ demo: install ## See about 300 gift cards live their lives on real parts, in a m
 	@$(PYTHON) -m deploy.local.demo $(ARGS)
 
 test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pytest
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 3 $(ARGS)
 
 templates: install ## Render every template in every language to HTML and PNG, and check them
 	@$(PYTHON) -m services.delivery.preview
