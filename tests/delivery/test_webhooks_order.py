@@ -154,3 +154,39 @@ def test_two_posts_at_once_are_one(hooks: Hooks, card: Issue, sql: Sql) -> None:
 
     assert set(answers) == {200}
     assert len(sql("SELECT FROM events")) == 1
+
+
+def test_a_report_that_overtakes_the_workers_own_answer_waits_for_it(database: str, card: Issue, sql: Sql) -> None:
+    job_id = uuid4()
+    sql(
+        "INSERT INTO jobs (id, name, queue, state, lease_until) VALUES (%s, 'x', 'x', 'running', now() + '1 min')",
+        job_id,
+    )
+    delivery_id = sent(sql, card(), "sms", "sending", job_id=job_id)
+
+    taken = inbox.take(Report("twilio", "SM1:delivered", Kind.DELIVERED, delivery_id, "SM1")), inbox.sweep()
+    in_flight = standing(sql, delivery_id)[0]
+    with db.transaction() as connection:
+        connection.execute("UPDATE deliveries SET state = 'sent', provider_id = 'SM1' WHERE id = %s", (delivery_id,))
+        apply_orphans(connection, "sms", "SM1")
+
+    assert (taken, in_flight) == (("orphan", 0), "sending")
+    assert standing(sql, delivery_id)[0] == "delivered"
+
+
+def test_a_report_on_a_worker_that_died_in_flight_settles_it_when_its_lease_is_over(
+    database: str, card: Issue, sql: Sql
+) -> None:
+    job_id = uuid4()
+    sql(
+        "INSERT INTO jobs (id, name, queue, state, lease_until) VALUES (%s, 'x', 'x', 'running', now() + '1 min')",
+        job_id,
+    )
+    delivery_id = sent(sql, card(), "sms", "sending", job_id=job_id)
+    inbox.take(Report("twilio", "SM1:sent", Kind.ACCEPTED, delivery_id, "SM1"))
+
+    sql("UPDATE jobs SET lease_until = now() - interval '1 second'")
+
+    assert inbox.sweep() == 1
+    (row,) = sql("SELECT state, settled_by FROM deliveries")
+    assert tuple(row.values()) == ("sent", "callback")

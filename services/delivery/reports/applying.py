@@ -26,6 +26,8 @@ def apply(connection: db.Connection, report: Report, *, again: bool = False) -> 
     delivery = locked(connection, report)
     if not (again and _vouched(report)):
         _suppress(connection, report, delivery)
+    if delivery and delivery.in_flight:
+        return "orphan"  # the worker is about to write down its own answer, which must not undo this one
     if delivery is None:
         return "orphan" if report.delivery_id or report.provider_id else "applied"
     change(connection, report, delivery)

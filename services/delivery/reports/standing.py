@@ -37,7 +37,10 @@ BY_PROVIDER_ID: LiteralString = "SELECT id, gift_card_id FROM deliveries WHERE p
 # Locks in the order card, delivery, as sending does.
 LOCK_CARD: LiteralString = "SELECT FROM gift_cards WHERE id = %s FOR SHARE"
 LOCK: LiteralString = """
-SELECT id, gift_card_id, kind, channel, recipient_version, state, reason, provider_id, error_code, address_hash
+SELECT id, gift_card_id, kind, channel, recipient_version, state, reason, provider_id, error_code, address_hash,
+    state = 'sending' AND EXISTS (
+        SELECT FROM jobs j WHERE j.id = job_id AND j.state = 'running' AND j.lease_until > clock_timestamp()
+    ) AS in_flight
 FROM deliveries WHERE id = %s FOR UPDATE
 """
 
@@ -58,7 +61,7 @@ TELL: LiteralString = "INSERT INTO events (type, subject, data) VALUES (%s, %s, 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a delivery stands, under lock."""
+    """How a delivery stands, under lock. ``in_flight``: a worker is waiting for the provider's answer just now."""
 
     id: UUID
     gift_card_id: UUID
@@ -70,6 +73,7 @@ class Standing:
     provider_id: str | None
     error_code: str | None
     address_hash: str | None
+    in_flight: bool
 
     @property
     def rank(self) -> tuple[int, str]:

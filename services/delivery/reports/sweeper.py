@@ -7,11 +7,11 @@ import threading
 from services.delivery.reports import inbox
 from shared import db, health, logs
 
-EVERY_S = 30.0
+EVERY_S = 5.0
 
 
 class Sweeper:
-    """Apply, every half minute, the reports that came before their delivery was known."""
+    """Apply, every few seconds, the reports that came before their delivery was known."""
 
     def __init__(self) -> None:
         self.thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
