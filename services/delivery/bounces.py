@@ -6,8 +6,7 @@ import re
 from typing import Any, LiteralString
 from uuid import UUID
 
-from services.delivery import suppressions
-from shared import db
+from shared import db, suppressions
 from shared.settings import settings
 
 SOFT_BOUNCES, SOFT_DAYS = 3, 7

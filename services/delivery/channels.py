@@ -9,11 +9,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.delivery import codes, email, hours, limits, links, rendering, sms, words
-from services.delivery.addresses import email_address, phone_number
 from services.delivery.deliveries import Delivery
 from services.delivery.providers import Accepted
 from services.delivery.rendering import CardView
 from shared import db
+from shared.addresses import email_address, phone_number
 from shared.cards import Card
 from shared.settings import Settings, settings
 from shared.wall_time import zone

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
-from services.delivery import deliveries, fallback, suppressions
+from services.delivery import deliveries, fallback
 from services.delivery.channels import Channel
 from services.delivery.deliveries import Delivery
-from shared import db
+from shared import db, suppressions
 from shared.actor import Outcome, Skipped
 from shared.cards import Card, read, recipient_changed
 from shared.errors import PermanentError, Rejected

@@ -7,9 +7,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from services.delivery import suppressions
-from services.delivery.addresses import email_address, phone_number
-from shared import db, metrics
+from shared import db, metrics, suppressions
+from shared.addresses import email_address, phone_number
 from shared.cards import Card, read
 from shared.enqueue import enqueue
 from shared.errors import Rejected

@@ -14,8 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from services.delivery import links, suppressions
-from shared import db, logs, metrics
+from services.delivery import links
+from shared import db, logs, metrics, suppressions
 from shared.settings import settings
 
 SAFETY = {

@@ -43,7 +43,7 @@ def made(sql: Sql) -> Made:
 
     def make(state: str = "scheduled", *, message: str = "expire_due_gift_cards", **columns: object) -> UUID:
         data = '{"gift_card_id": "7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08"}' if message.startswith("send") else "{}"
-        [row] = sql("SELECT enqueue_job(%s, %s::jsonb, run_at => 'infinity') AS id", message, data)
+        [row] = sql("SELECT enqueue_job(%s, %s::jsonb, run_at => '2199-01-01Z') AS id", message, data)
         ended = state not in ("scheduled", "queued", "running")
         columns = {"state": state, "run_at": "now"} | ({"finished_at": "now"} if ended else {}) | columns
         changes = ", ".join(f"{name} = %s" for name in columns)

@@ -19,7 +19,7 @@ from tests.kinds import Deliver, Eventually, Issue, JobOf, Setting, Sql, StartWo
 
 
 def test_a_job_is_cancelled_moved_and_promoted_by_its_key_and_each_act_is_kept(cli: Cli, job: JobOf, sql: Sql) -> None:
-    [row] = sql("SELECT enqueue_job('prune_history', run_at => 'infinity', dedupe_key => 'k') AS id")
+    [row] = sql("SELECT enqueue_job('prune_history', run_at => '2199-01-01Z', dedupe_key => 'k') AS id")
 
     assert cli("move", "k", "2026-12-25T09:00", "--zone", "Europe/Berlin").output == "moved\n"
     assert job(row["id"])["run_at"] == datetime(2026, 12, 25, 8, tzinfo=UTC)

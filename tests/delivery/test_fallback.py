@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 
-from services.delivery import fallback, suppressions
+from services.delivery import fallback
 from services.delivery.reports import inbox
 from services.delivery.reports.report import Kind, Report
-from shared import db
+from shared import db, suppressions
 from tests.delivery.hooks import PHONE, sent
 from tests.kinds import Issue, Row, Sql
 

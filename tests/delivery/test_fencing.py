@@ -11,8 +11,7 @@ import pytest
 
 import services.delivery.actors
 import services.expiry.actors  # noqa: F401  # both register their actors
-from services.delivery import suppressions
-from shared import db
+from shared import db, suppressions
 from shared.messages import (
     DeliverGiftCard,
     ExpireGiftCard,

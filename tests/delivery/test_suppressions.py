@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.delivery import suppressions
-from shared import db
+from shared import db, suppressions
 from shared.messages import hint
 from tests.delivery.hooks import ADDRESS, PHONE, suppressed
 from tests.kinds import Sql

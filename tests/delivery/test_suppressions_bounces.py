@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.delivery import bounces, suppressions
-from shared import db
+from services.delivery import bounces
+from shared import db, suppressions
 from tests.delivery.hooks import ADDRESS, PHONE, suppressed
 from tests.kinds import Setting, Sql
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.delivery import links, suppressions
-from shared import db
+from services.delivery import links
+from shared import db, suppressions
 from shared.settings import settings
 from tests.delivery.hooks import ADDRESS, PUBLIC, Hooks, suppressed
 from tests.delivery.samples import Page

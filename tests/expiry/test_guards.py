@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import services.expiry.actors  # noqa: F401  # registers the actors
-from services.expiry import brake
 from shared import db
+from shared.dry_run import dry_run
 from shared.messages import ExpireDueGiftCards, ExpireGiftCard
 
 Card = Callable[..., UUID]
@@ -35,6 +35,7 @@ def test_a_sweep_over_the_share_stops_and_says_what_it_would_have_done(
     (row,) = sql("SELECT details FROM brakes")
     assert row["details"] == {
         "cards": 3,
+        "cards_by_currency": {"EUR": 3},
         "amounts": {"EUR": "30.0000"},
         "limit": "75% of the active cards, over 50%",
     }
@@ -80,9 +81,9 @@ def test_the_dry_run_changes_nothing(card: Card, sql: Sql, database: str) -> Non
     card("5.00", expired=True)
 
     with db.transaction() as connection:
-        found = brake.dry_run(connection)
+        found = dry_run(connection)
 
-    assert found == {"cards": 1, "amounts": {"EUR": "5.0000"}, "limit": None}
+    assert found == {"cards": 1, "cards_by_currency": {"EUR": 1}, "amounts": {"EUR": "5.0000"}, "limit": None}
     assert sql("SELECT FROM gift_cards WHERE status = 'ACTIVE'")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.delivery import bounces, suppressions
+from services.delivery import bounces
 from services.delivery.reports.report import Kind, Report
 from services.delivery.reports.standing import Standing, change, locked
-from shared import db
+from shared import db, suppressions
 
 
 def apply(connection: db.Connection, report: Report, *, again: bool = False) -> str:

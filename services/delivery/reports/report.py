@@ -12,8 +12,8 @@ from uuid import UUID
 
 from pydantic import BeforeValidator
 
-from services.delivery import suppressions
 from services.delivery.providers import ErrorClass, classify_smtp
+from shared import suppressions
 
 LONGEST_WORD = 200
 _MESSAGE_ID = re.compile(r"<?\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@[^\s<>@]+", re.IGNORECASE)

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from services.delivery.addresses import email_address, phone_number
 from shared import db, metrics
+from shared.addresses import email_address, phone_number
 from shared.errors import Rejected
 from shared.messages import hint
 

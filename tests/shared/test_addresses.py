@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.delivery.addresses import email_address, phone_number
+from shared.addresses import email_address, phone_number
 from shared.errors import Rejected
 
 GOOD_ADDRESSES = {
