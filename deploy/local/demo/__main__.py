@@ -65,7 +65,7 @@ def main(
         report = live(running, random.Random(seed), console)
         file = DIRECTORY / "report.json"
         file.write_text(json.dumps(report, indent=2, default=str) + "\n")
-        page.show(console, report, running, _short(file), time.monotonic() - started)
+        page.show(console, report, running, _short(file), time.monotonic() - started, running=not stop)
     finally:
         if stop:
             stack.down(DIRECTORY)

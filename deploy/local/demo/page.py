@@ -16,18 +16,18 @@ TITLES = {
 }
 
 
-def show(console: Console, report: dict[str, Any], stack: Stack, file: Path, seconds: float) -> None:
-    """Print what happened, whether the promises were kept, and where to look."""
+def show(console: Console, report: dict[str, Any], stack: Stack, file: Path, seconds: float, *, running: bool) -> None:
+    """Print what happened, whether the promises were kept, and where to look while it is running."""
     console.print(_happened(report))
     console.print(_mended(report))
     console.print(_promises(report))
-    console.print(
-        f"\n[bold]Where to look[/] (it still runs; [cyan]make down[/] ends it)\n  inbox     {stack.inbox_url}"
-    )
-    for name, service in stack.services.items():
-        if name != "outside":
-            console.print(f"  {name:<12}{service.url}/metrics")
-    console.print(f"  report    {file}\n")
+    if running:
+        console.print("\n[bold]Where to look[/] (it still runs; [cyan]make down[/] ends it)")
+        console.print(f"  {'inbox':<12}{stack.inbox_url}")
+        for name, service in stack.services.items():
+            if name != "outside":
+                console.print(f"  {name:<12}{service.url}/metrics")
+    console.print(f"\nreport: {file}")
     verdict = "[bold green]all promises kept[/]" if report["kept"] else "[bold red]A PROMISE IS BROKEN[/]"
     console.print(f"{report['cards']} cards, {sum(report['accepted'].values())} messages, {seconds:.0f} s: {verdict}")
 

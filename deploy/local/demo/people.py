@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -44,7 +45,7 @@ def person(number: int, chance: random.Random) -> Person:
     return Person(
         name=name,
         sender=chance.choice(_NAMES),
-        email=f"{name.encode('ascii', 'ignore').decode().lower()}.{number}@example.com",
+        email=f"{unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode().lower()}.{number}@example.com",
         phone=phone.format(number),
         locale=locale,
         currency=currency,
