@@ -1,9 +1,11 @@
-"""Counts per queue for ``/metrics``, asked of PostgreSQL at most every few seconds."""
+"""What only the database knows, for ``/metrics``: counts per queue, and what is held and waits for somebody."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import LiteralString
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
@@ -13,38 +15,82 @@ from shared import db
 from shared.counts import counts
 
 CACHE_S = 5
+STATES = ("waiting", "active", "delayed", "completed", "failed", "paused")
 
 
-class QueueCounts(Collector):
-    """Waiting, active, delayed, completed and failed jobs per queue, and the age of the oldest due one."""
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A gauge and the query that answers it: one row per set of labels, in their order, and the value last."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    query: LiteralString
+
+
+HELD = [
+    Gauge(
+        "gift_cards_unreached_value",
+        "Money on cards that are due and whose gift reached nobody, in major units.",
+        ("currency",),
+        "SELECT currency, sum(balance) FROM gift_cards WHERE expiry_hold = 'unreached' GROUP BY currency",
+    ),
+    Gauge(
+        "deliveries_open",
+        "Deliveries of whose last attempt nobody knows the end, by why they wait.",
+        ("channel", "reason"),
+        "SELECT channel, coalesce(reason, state), count(*) FROM deliveries"
+        " WHERE state IN ('sending', 'unconfirmed') GROUP BY 1, 2",
+    ),
+    Gauge(
+        "breakers_open", "Providers that nothing is sent through.", ("provider",), "SELECT provider, 1 FROM breakers"
+    ),
+    Gauge(
+        "brakes_pulled",
+        "Sweeps that wait for an operator.",
+        ("name",),
+        "SELECT name, 1 FROM brakes WHERE released_at IS NULL",
+    ),
+]
+
+
+class Asked(Collector):
+    """Gauges asked of PostgreSQL at most every few seconds; the last known ones while it is away."""
 
     def __init__(self) -> None:
-        self._rows: list[dict[str, object]] = []
+        self._families: list[GaugeMetricFamily] = []
         self._read_at = float("-inf")
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give the gauges; the last known ones while the database is away."""
-        jobs = GaugeMetricFamily(
-            "queue_jobs", "Jobs by queue and state, as in BullMQ's counts.", labels=["queue", "state"]
-        )
-        oldest = GaugeMetricFamily("queue_oldest_due_seconds", "Age of the oldest job that is due.", labels=["queue"])
-        for row in self._current():
-            for state in ("waiting", "active", "delayed", "completed", "failed", "paused"):
-                jobs.add_metric([str(row["queue"]), state], float(str(row[state])))
-            oldest.add_metric([str(row["queue"])], float(str(row["oldest_due_s"])))
-        yield from (jobs, oldest)
-
-    def _current(self) -> list[dict[str, object]]:
+        """Give the gauges."""
         if time.monotonic() - self._read_at > CACHE_S:
             try:
                 with db.transaction() as connection:
-                    self._rows = counts(connection)
+                    self._families = [*_queues(connection), *(_held(connection, gauge) for gauge in HELD)]
                 self._read_at = time.monotonic()
             except db.AWAY:
                 pass
-        return self._rows
+        yield from self._families
+
+
+def _queues(connection: db.Connection) -> list[GaugeMetricFamily]:
+    jobs = GaugeMetricFamily("queue_jobs", "Jobs by queue and state, as in BullMQ's counts.", labels=["queue", "state"])
+    oldest = GaugeMetricFamily("queue_oldest_due_seconds", "Age of the oldest job that is due.", labels=["queue"])
+    for row in counts(connection):
+        for state in STATES:
+            jobs.add_metric([row["queue"], state], row[state])
+        oldest.add_metric([row["queue"]], row["oldest_due_s"])
+    return [jobs, oldest]
+
+
+def _held(connection: db.Connection, gauge: Gauge) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(gauge.name, gauge.help, labels=list(gauge.labels))
+    for row in connection.execute(gauge.query):
+        *labels, value = row.values()
+        family.add_metric(labels, float(value))
+    return family
 
 
 def register() -> None:
-    """Add the counts to this process's metrics."""
-    REGISTRY.register(QueueCounts())
+    """Add the gauges to this process's metrics."""
+    REGISTRY.register(Asked())

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from services.scheduler.__main__ import SchedulerProbe
-from services.scheduler.counts import QueueCounts
+from services.scheduler.counts import Asked
 from shared import db, health
 from shared.messages import ExpireGiftCard
 from shared.publisher import Publisher
@@ -153,7 +153,7 @@ def test_counts_per_queue_are_the_seeds_five(database: str, sql: Sql) -> None:
         QUEUE,
     )
 
-    jobs, oldest = QueueCounts().collect()
+    jobs, oldest, *_ = Asked().collect()
 
     found = {s.labels["state"]: s.value for s in jobs.samples if s.labels["queue"] == QUEUE}
     assert found == {"waiting": 2, "active": 1, "delayed": 1, "completed": 3, "failed": 2, "paused": 0}
@@ -171,3 +171,22 @@ def test_every_log_line_is_one_json_object(acting: Acting, deliver: Deliver, cap
     (done,) = [line for line in lines if line.get("job_id") == str(job_id)]
     assert done["event"] == "completed"
     assert done["queue"] == QUEUE
+
+
+def test_what_is_held_is_counted_until_somebody_decides(database: str, sql: Sql, card: Any) -> None:
+    card_id = card("12.50")
+    sql("UPDATE gift_cards SET expiry_hold = 'unreached' WHERE id = %s", card_id)
+    sql(
+        "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state, reason)"
+        " VALUES ('x', %s, 'gift', 'email', 1, 'unconfirmed', 'held')",
+        card_id,
+    )
+    sql("INSERT INTO breakers (provider, probe_at) VALUES ('twilio', now())")
+    sql("INSERT INTO brakes (name, details) VALUES ('expiry', '{}')")
+
+    found = {s.name: (s.labels, s.value) for family in Asked().collect() for s in family.samples[:1]}
+
+    assert found["gift_cards_unreached_value"] == ({"currency": "EUR"}, 12.5)
+    assert found["deliveries_open"] == ({"channel": "email", "reason": "held"}, 1)
+    assert found["breakers_open"] == ({"provider": "twilio"}, 1)
+    assert found["brakes_pulled"] == ({"name": "expiry"}, 1)
