@@ -92,6 +92,14 @@ def test_the_gravest_report_counts(
     assert standing(sql, delivery_id) == state
 
 
+def test_late_news_of_a_known_attempt_does_not_stop_a_resend(database: str, card: Issue, sql: Sql) -> None:
+    delivery_id = sent(sql, card(), "sms", "queued", provider_id="SM1")
+
+    inbox.take(Report("twilio", "SM1:sent", Kind.ACCEPTED, delivery_id, "SM1"))
+
+    assert standing(sql, delivery_id) == ("queued", None)
+
+
 def orphan(sql: Sql, kind: Kind = Kind.HARD_BOUNCE, **fields: Any) -> str:
     return inbox.take(Report("ses", "e1", kind, provider_id="later", **fields))
 

@@ -127,6 +127,8 @@ def _counts(report: Report, delivery: Standing, word: str, code: str | None) -> 
     if foreign and delivery.channel == "sms":
         # The delivery was sent twice, since nobody knew of the first: it arrived if one of the two did.
         return word == "delivered" and delivery.state != "delivered"
+    if word == "sent" and delivery.provider_id and delivery.state not in UNKNOWN:
+        return False  # about an attempt that is known already; a new one may have been asked for since
     return (RANK[word], code or "") > delivery.rank
 
 
