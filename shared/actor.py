@@ -77,9 +77,10 @@ def run(envelope: Envelope) -> None:
         Stopping: the process ends first, so the message must go back to the broker.
     """
     queue = envelope.message.queue
-    if queue in get_broker().pauses:
+    pauses = get_broker().pauses
+    if queue in pauses:
         raise db.Stopping
-    metrics.slot_wait_seconds.labels(queue).inc(controls.wait_for_slot(queue))
+    metrics.slot_wait_seconds.labels(queue).inc(controls.wait_for_slot(queue, limited=queue in pauses.limited))
     job = _claim(envelope)
     failpoint("claimed")
     if job is None:

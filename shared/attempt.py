@@ -55,12 +55,20 @@ def run(job: Job, function: Callable[[], Outcome]) -> tuple[str, str | None]:
         return _end(job, "rejected", error.reason, error)
     except PermanentError as error:
         return _end(job, "failed", error.reason, error)
+    except db.TOO_LONG as error:
+        return _failed(job, error)
+    except db.AWAY as error:  # nothing about the work itself: no attempt is burnt
+        return _again(job, 1, error, refund=True)
     except Exception as error:  # noqa: BLE001  # any other error of an actor means: try again
-        logs.get().warning("attempt_failed", **job.facts(), **logs.place(error))
-        if job.attempt < job.max_attempts:
-            wait_s = max(backoff_s(job.name, job.attempt), getattr(error, "after_s", None) or 0)
-            return _again(job, wait_s, error, refund=False)
-        return _end(job, "failed", "retries_exhausted", error)
+        return _failed(job, error)
+
+
+def _failed(job: Job, error: Exception) -> tuple[str, str | None]:
+    logs.get().warning("attempt_failed", **job.facts(), **logs.place(error))
+    if job.attempt < job.max_attempts:
+        wait_s = max(backoff_s(job.name, job.attempt), getattr(error, "after_s", None) or 0)
+        return _again(job, wait_s, error, refund=False)
+    return _end(job, "failed", "retries_exhausted", error)
 
 
 def _attempt(job: Job, function: Callable[[], Outcome]) -> tuple[str, str | None]:

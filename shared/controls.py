@@ -10,6 +10,8 @@ import psycopg
 from shared import db, logs
 from shared.settings import settings
 
+NO_LIMIT = 1e6  # starts a second
+
 # The next free slot is reserved in one row, so all workers of all hosts share one rate and nobody polls for it.
 RESERVE: LiteralString = """
 INSERT INTO queue_controls AS q (queue, next_slot_at)
@@ -20,11 +22,17 @@ RETURNING extract(epoch FROM next_slot_at - clock_timestamp())
     - 1 / coalesce(rate_per_s, %(rate)s) AS wait_s
 """
 
-PAUSED: LiteralString = "SELECT queue FROM queue_controls WHERE paused_at IS NOT NULL"
+SET: LiteralString = """
+SELECT array_agg(queue) FILTER (WHERE paused_at IS NOT NULL) AS paused,
+    array_agg(queue) FILTER (WHERE rate_per_s IS NOT NULL) AS limited FROM queue_controls
+"""
 
 
-def wait_for_slot(queue: str) -> float:
+def wait_for_slot(queue: str, *, limited: bool = False) -> float:
     """Wait until this queue's shared rate lets one more job start.
+
+    Parameters:
+        limited: an operator has set a rate, which counts even where the settings set none.
 
     Returns:
         The seconds waited.
@@ -33,9 +41,9 @@ def wait_for_slot(queue: str) -> float:
         Stopping: when the process is to stop first.
     """
     rate = settings().queues[queue].rate_per_s
-    if rate is None:
+    if rate is None and not limited:
         return 0
-    wait_s = max(0.0, db.persist(lambda: _reserve(queue, rate)))
+    wait_s = max(0.0, db.persist(lambda: _reserve(queue, rate or NO_LIMIT)))
     if wait_s and db.stopping.wait(wait_s):
         raise db.Stopping
     return wait_s
@@ -49,11 +57,12 @@ def _reserve(queue: str, rate: float) -> float:
 
 
 class Pauses:
-    """Know which queues an operator has paused, from a look at the table every ``every_s`` seconds."""
+    """Know which queues an operator has paused or limited, from a look at the table every ``every_s`` seconds."""
 
     def __init__(self, every_s: float = 2) -> None:
         self._every_s = every_s
         self._paused: frozenset[str] = frozenset()
+        self.limited: frozenset[str] = frozenset()
 
     def __contains__(self, queue: str) -> bool:
         return queue in self._paused
@@ -65,12 +74,13 @@ class Pauses:
     def _watch(self) -> None:
         while not db.stopping.is_set():
             try:
-                self._paused = self.look()
+                self.look()
             except psycopg.Error as error:
                 logs.get().warning("pauses_not_read", **logs.place(error))
             db.stopping.wait(self._every_s)
 
-    def look(self) -> frozenset[str]:
-        """Read which queues are paused now."""
+    def look(self) -> None:
+        """Read what is set now."""
         with db.transaction() as connection:
-            return frozenset(row["queue"] for row in connection.execute(PAUSED))
+            row = connection.execute(SET).fetchone() or {}
+        self._paused, self.limited = (frozenset(row[word] or ()) for word in ("paused", "limited"))

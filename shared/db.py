@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 # What says that the database is away or that two transactions met, and nothing about the work itself.
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+TOO_LONG = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)  # psycopg counts them as operational, too
 MET = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 stopping = threading.Event()

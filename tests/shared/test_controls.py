@@ -199,8 +199,12 @@ def test_an_urgent_job_overtakes_a_backlog(
 def test_what_an_operator_paused_is_read_from_the_table(database: str, sql: Sql) -> None:
     pause(sql, QUEUE)
     pause(sql, OTHER, False)
+    pauses = controls.Pauses()
 
-    assert controls.Pauses().look() == {QUEUE}
+    pauses.look()
+
+    assert QUEUE in pauses
+    assert OTHER not in pauses
 
 
 def test_a_look_that_fails_leaves_the_pauses_as_they_were(database: str, sql: Sql, eventually: Eventually) -> None:
@@ -224,3 +228,16 @@ def test_a_reservation_waits_for_nobody_long(database: str) -> None:
         other.execute("INSERT INTO queue_controls (queue) VALUES (%s)", (OTHER,))
 
         assert controls._reserve(QUEUE, 10) <= 0.1, "each queue has a row of its own"
+
+
+def test_an_operators_rate_counts_where_the_settings_set_none(database: str, setting: Setting, sql: Sql) -> None:
+    setting(queues__gift_card_expiry__rate_per_s="")
+    sql("INSERT INTO queue_controls (queue, rate_per_s) VALUES (%s, 50)", QUEUE)
+    pauses = controls.Pauses()
+    pauses.look()
+
+    waits = [controls.wait_for_slot(QUEUE, limited=QUEUE in pauses.limited) for _ in range(3)]
+
+    assert pauses.limited == {QUEUE}
+    assert sum(waits) > 0
+    assert controls.wait_for_slot(QUEUE) == 0

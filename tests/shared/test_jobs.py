@@ -624,3 +624,32 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(
     assert lost == [1]
     assert (job(job_id)["state"], job(job_id)["attempt"]) == ("succeeded", 1)
     assert effects() == 1
+
+
+def test_a_database_that_goes_away_during_an_attempt_burns_none(
+    acting: Acting, deliver: Deliver, job: JobOf, sql: Sql
+) -> None:
+    def cut(_: Any, running: Job) -> Outcome:
+        others = "WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'giftcard-jobs'"
+        sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {others}")
+        running.transaction.execute("SELECT 1")
+        return None
+
+    acting(cut)
+
+    (job_id,) = deliver(ExpireGiftCard(gift_card_id=uuid4()))
+
+    assert (job(job_id)["state"], job(job_id)["attempt"]) == ("scheduled", 0)
+
+
+def test_a_statement_that_takes_too_long_burns_an_attempt(acting: Acting, deliver: Deliver, job: JobOf) -> None:
+    def dawdle(_: Any, running: Job) -> Outcome:
+        running.transaction.execute("SET LOCAL statement_timeout = 10")
+        running.transaction.execute("SELECT pg_sleep(60)")
+        return None
+
+    acting(dawdle)
+
+    (job_id,) = deliver(ExpireGiftCard(gift_card_id=uuid4()))
+
+    assert (job(job_id)["state"], job(job_id)["attempt"]) == ("scheduled", 1)
