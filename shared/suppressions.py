@@ -68,7 +68,7 @@ def suppression(
         sender: the number or messaging service (MG…) that it would come from; None for e-mail.
     """
     scopes = [ALL, *([REMINDERS] if kind == "reminder" else []), *([f"from:{sender}"] if sender else [])]
-    given = {"channel": channel, "hashes": _hashes(channel, address), "scopes": scopes}
+    given = {"channel": channel, "hashes": hashes(channel, address), "scopes": scopes}
     row = connection.execute(FIND, given).fetchone()
     return row["reason"] if row else None
 
@@ -112,7 +112,7 @@ def lift(
     Parameters:
         reason: only those with this reason; None: whatever it is.
     """
-    given = {"channel": channel, "hashes": _hashes(channel, address), "scope": scope, "reason": reason}
+    given = {"channel": channel, "hashes": hashes(channel, address), "scope": scope, "reason": reason}
     return [row["reason"] for row in connection.execute(LIFT, given)]
 
 
@@ -134,8 +134,8 @@ def lift_by_hand(
     return lifted
 
 
-def _hashes(channel: str, address: str) -> list[str]:
-    # As it is sent to, and as it was written: the record may hold either.
+def hashes(channel: str, address: str) -> list[str]:
+    """Give the fingerprints of an address, as it is sent to and as it was written: the record may hold either."""
     return list({fingerprint(channel, address), hint(address)})
 
 

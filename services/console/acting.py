@@ -100,31 +100,3 @@ def _time(text: str, zone_name: str) -> datetime:
         return given.astimezone(UTC) if given.tzinfo else instant(given, zone(zone_name))
     except ValueError as error:
         raise Refused(f"{text!r} is no time: {error}; write 2026-12-25T09:00 with --zone, or with an offset") from None
-
-
-def release(
-    what: Annotated[str, typer.Argument(metavar="brake|CARD", help="The expiry brake, or a card that is held.")],
-    reason: Why,
-) -> None:
-    """Let a sweep go on that stopped before too many cards, or a card expire whose gift reached nobody.
-
-    Example: release brake --reason "campaign of 2021 ends, checked with finance"
-
-    Example: release 7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08 --reason "buyer was told twice"
-    """
-    with connected() as connection:
-        if what == "brake":
-            done = connection.execute(actions.RELEASE_BRAKE, {"by": operator(), "why": reason}).rowcount
-        else:
-            done = connection.execute(actions.RELEASE_CARD, {"card": _card(what)}).rowcount
-        if not done:
-            raise Refused("the brake is not pulled" if what == "brake" else f"no card {what} is held")
-        actions.keep(connection, "expiry.released", what, by=operator(), why=reason)
-    tables.say("released: the next sweep takes it")
-
-
-def _card(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Refused(f"{text!r} is neither 'brake' nor a card's id") from None

@@ -50,6 +50,13 @@ SELECT job_of(%(id_or_key)s)::text AS job,
     reschedule_job(%(id_or_key)s, coalesce(%(run_at)s, clock_timestamp())) AS answer
 """
 
+# A trigger raises the recipient's version when this changes anything.
+CORRECT: LiteralString = """
+UPDATE gift_cards SET recipient_email = coalesce(%(email)s, recipient_email),
+    recipient_phone = coalesce(%(phone)s, recipient_phone)
+WHERE id = %(card)s RETURNING recipient_version, recipient_email, recipient_phone
+"""
+
 PAUSE: LiteralString = """
 INSERT INTO queue_controls (queue, paused_at, paused_by, pause_reason)
 VALUES (%(queue)s, clock_timestamp(), %(by)s, %(why)s)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from services.console import acting, reading, steering
+from services.console import acting, asking, reading, resolving, steering, suppressing, watching
 from services.console.session import Commands
 
 app = typer.Typer(
@@ -26,7 +26,20 @@ LOOK: list[Callable[..., None]] = [
     reading.failed,
     reading.rejected,
     reading.story,
+    resolving.deliveries,
+    suppressing.suppressions,
+    watching.breakers,
+    watching.brake,
     reading.schedule,
+]
+DELIVER: list[Callable[..., None]] = [
+    asking.resend,
+    asking.cancel_delivery,
+    asking.reschedule,
+    asking.correct,
+    resolving.resolve,
+    suppressing.suppress,
+    suppressing.lift,
 ]
 ACT: list[Callable[..., None]] = [
     acting.retry,
@@ -36,11 +49,11 @@ ACT: list[Callable[..., None]] = [
     steering.pause,
     steering.resume,
     steering.rate,
-    acting.release,
+    watching.release,
     steering.prune,
     steering.run,
 ]
-for panel, commands in {"Look": LOOK, "Act": ACT}.items():
+for panel, commands in {"Look": LOOK, "Act on a gift": DELIVER, "Act on jobs and queues": ACT}.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 

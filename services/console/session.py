@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from getpass import getuser
 from typing import Annotated, Any, NoReturn
+from uuid import UUID
 
 import psycopg
 import typer
@@ -21,6 +22,8 @@ Queue = Annotated[str, typer.Argument(metavar="QUEUE", help=f"One of {', '.join(
 ByQueue = Annotated[str | None, typer.Option(help="Only this queue.")]
 ByName = Annotated[str | None, typer.Option(help="Only this message, such as send_gift_card_email.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; kept with what you do. No names or addresses.")]
+As = Annotated[str | None, typer.Option("--as", metavar="LOGIN", help="Who acts; you, by default.")]
+CardId = Annotated[UUID, typer.Argument(metavar="CARD", help="A gift card's id.")]
 MaybeWhy = Annotated[str | None, typer.Option("--reason", help="Why; kept with what you do.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
 
@@ -58,12 +61,12 @@ def connected() -> Iterator[db.Connection]:
         yield connection
 
 
-def operator() -> str:
-    """Name who acts: the user of this terminal."""
+def operator(given: str | None = None) -> str:
+    """Name who acts: as given, else the user of this terminal."""
     try:
-        return getuser()
+        return given or getuser()
     except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+        return f"uid:{os.getuid()}"
 
 
 def known(name: str | None, kind: str, names: Collection[str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from json import dumps
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.text import Text
 
 WHOLE = 500
 # What may be broken over lines where it is narrow; an id is to be copied whole.
-FOLDED = {"error", "detail", "paused"}
+FOLDED = {"error", "detail", "paused", "said", "attempted"}
 COLOURS = {
     "succeeded": "green",
     "running": "cyan",
@@ -27,6 +28,8 @@ COLOURS = {
     "sent": "green",
     "delivered": "green",
     "unconfirmed": "bold magenta",
+    "bounced": "bold red",
+    "suppressed": "yellow",
 }
 
 
@@ -82,6 +85,11 @@ def cell(value: Any) -> Text:
     if isinstance(value, dict | list):
         return Text(dumps(value, default=str))
     return Text("" if value is None else str(value), style=COLOURS.get(str(value), ""))
+
+
+def money(amount: Decimal) -> str:
+    """Write an amount with its thousands apart, and no fraction smaller than a cent unless there is one."""
+    return f"{amount:,.2f}" if amount == round(amount, 2) else f"{amount:,f}"
 
 
 def as_json(value: Any) -> None:

@@ -135,7 +135,7 @@ def test_a_card_that_is_held_is_released_to_expire(
         (["jobs", "--state", "done"], "no state is called 'done'"),
         (["release", "brake", "--reason", "x"], "the brake is not pulled"),
         (["release", str(UUID(int=1)), "--reason", "x"], "is held"),
-        (["release", "everything", "--reason", "x"], "neither 'brake' nor a card's id"),
+        (["release", "everything", "--reason", "x"], "neither 'brake' nor 'breaker' nor a card's id"),
         (["run", "expire_gift_card"], "expire_gift_card needs fields"),
         (["story", str(UUID(int=1))], "there is no card"),
     ],
