@@ -53,7 +53,9 @@ def test_a_paused_queue_rests_and_goes_on_when_resumed(
     eventually: Eventually,
 ) -> None:
     assert cli("pause", "gift-card-expiry", "--reason", "audit").exit_code == 0
-    assert Pauses().look() == {"gift-card-expiry"}
+    pauses = Pauses()
+    pauses.look()
+    assert "gift-card-expiry" in pauses
     [control] = sql("SELECT pause_reason, paused_by FROM queue_controls")
     assert (control["pause_reason"], bool(control["paused_by"])) == ("audit", True)
     worker("gift-card-expiry")
