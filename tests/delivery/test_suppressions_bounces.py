@@ -81,3 +81,13 @@ def test_a_mailbox_that_was_freed_by_hand_starts_anew(database: str) -> None:
         None,
         "soft_bounces",
     ]
+
+
+def test_a_mail_that_was_refused_and_reported_counts_once(database: str) -> None:
+    one, two = uuid4(), uuid4()
+
+    for mail in (one, two):
+        inbox.take(Report("ses", mail.hex, Kind.SOFT_BOUNCE, mail, address=hint(ADDRESS)))
+    tried = [refused("email", ADDRESS, "552 5.2.2", delivery_id=mail) for mail in (one, two)]
+
+    assert tried == [None, None]
