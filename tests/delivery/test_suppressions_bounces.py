@@ -7,7 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.delivery import bounces
+from services.delivery.reports import inbox
+from services.delivery.reports.report import Kind, Report
 from shared import db, suppressions
+from shared.messages import hint
 from tests.delivery.hooks import ADDRESS, PHONE, suppressed
 from tests.kinds import Setting, Sql
 
