@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from services.console import acting, asking, reading, resolving, steering, suppressing, watching
+from services.console import acting, asking, forecasting, reading, resolving, steering, suppressing, watching
 from services.console.session import Commands
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ LOOK: list[Callable[..., None]] = [
     suppressing.suppressions,
     watching.breakers,
     watching.brake,
+    forecasting.forecast,
     reading.schedule,
 ]
 DELIVER: list[Callable[..., None]] = [
