@@ -157,7 +157,8 @@ def _note(job: Job, channel: Channel, delivery: Delivery, to: str, provider: str
         with job.step(cancellable=False) as connection:
             if error.error_class is ErrorClass.SENDER:
                 breakers.open_(connection, provider, error, channel.providers(), channel.queue)
-            bounces.from_refusal(connection, channel.name, to, error.code, source=provider, delivery_id=delivery.id)
+            else:  # whatever the code, what is wrong with us says nothing about the recipient
+                bounces.from_refusal(connection, channel.name, to, error.code, source=provider, delivery_id=delivery.id)
 
     db.persist(once)
 

@@ -8,12 +8,27 @@ from shared import db, logs, metrics
 from shared.failpoints import failpoint
 from shared.settings import settings
 
-# A stall burns the attempt that it interrupted; a job that keeps killing its worker is failed, not looped.
+# A stall burns the attempt that it interrupted; a job that keeps killing its worker is failed, not looped. Nobody comes
+# back to its delivery then, so that ends here, too: what had begun may have arrived, and is held for an operator.
 STALLED: LiteralString = """
 WITH silent AS (
-    SELECT id, cancel_requested, stalls + 1 >= %(max_stalls)s OR attempt >= max_attempts AS given_up FROM jobs
+    SELECT id, gift_card_id, data ->> 'delivery_id' AS delivery_id, cancel_requested,
+        stalls + 1 >= %(max_stalls)s OR attempt >= max_attempts AS given_up FROM jobs
     WHERE state = 'running' AND lease_until < clock_timestamp()
     ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE deliveries d SET updated_at = clock_timestamp(),
+        state = CASE WHEN d.state <> 'queued' THEN 'unconfirmed'
+            WHEN s.cancel_requested THEN 'cancelled' ELSE 'failed' END,
+        reason = CASE WHEN d.state <> 'queued' THEN 'held' WHEN s.cancel_requested THEN 'cancelled' ELSE 'stalled' END
+    FROM silent s WHERE (s.cancel_requested OR s.given_up) AND d.gift_card_id = s.gift_card_id
+        AND (d.job_id = s.id OR d.id::text = s.delivery_id) AND d.state IN ('queued', 'sending', 'unconfirmed')
+    RETURNING d.id, d.gift_card_id, d.kind, d.channel, d.state, d.reason
+), told AS (
+    INSERT INTO events (type, subject, data)
+    SELECT 'delivery.failed', gift_card_id,
+        jsonb_build_object('delivery_id', id, 'kind', kind, 'channel', channel, 'reason', reason)
+    FROM ended WHERE state = 'failed'
 )
 UPDATE jobs j SET
     stalls = j.stalls + 1, lease_until = NULL, run_at = clock_timestamp(), publishes = 0,

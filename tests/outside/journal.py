@@ -55,6 +55,10 @@ class Journal:
             self._remember(entry, at, len(line))
             return entry
 
+    def __len__(self) -> int:
+        """Say how many messages were accepted."""
+        return len(self._entries)
+
     def entries(self, channel: str | None = None, to: str | None = None) -> list[Entry]:
         """Give the messages in order of acceptance, without their raw text."""
         with self._lock:

@@ -10,7 +10,7 @@ import pytest
 
 from services.scheduler.rescue import rescue
 from shared import metrics
-from tests.kinds import JobOf, Setting, Sql
+from tests.kinds import Issue, JobOf, Setting, Sql
 
 RUNNING = """
 INSERT INTO jobs (name, queue, state, epoch, attempt, max_attempts, stalls, cancel_requested, worker, lease_until)
@@ -54,6 +54,58 @@ def test_a_job_that_goes_silent_again_and_again_is_failed(
     after = job(row["id"])
     assert (after["state"], after["reason"]) == ("failed", "stalled"), why
     assert after["finished_at"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("was", "cancelled", "becomes", "told"),
+    [
+        ("queued", False, ("failed", "stalled"), ["stalled"]),
+        ("sending", False, ("unconfirmed", "held"), []),  # it may have arrived
+        ("unconfirmed", False, ("unconfirmed", "held"), []),
+        ("queued", True, ("cancelled", "cancelled"), []),
+        ("sending", True, ("unconfirmed", "held"), []),
+        ("sent", False, ("sent", None), []),
+    ],
+)
+def test_the_delivery_of_a_job_that_is_given_up_does_not_wait_for_ever(
+    named: bool, was: str, cancelled: bool, becomes: tuple[str, str | None], told: list[str], card: Issue, sql: Sql
+) -> None:
+    card_id = card()
+    (delivery,) = sql(
+        "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state)"
+        " VALUES ('k', %s, 'gift', 'email', 1, %s) RETURNING id",
+        card_id,
+        was,
+    )
+    (row,) = sql(RUNNING, 1, 2, cancelled, "-1 second")
+    sql("UPDATE jobs SET gift_card_id = %s WHERE id = %s", card_id, row["id"])
+    if named:
+        sql("UPDATE jobs SET data = jsonb_build_object('delivery_id', %s::text)", str(delivery["id"]))
+    else:
+        sql("UPDATE deliveries SET job_id = %s", row["id"])
+
+    rescue()
+
+    (after,) = sql("SELECT state, reason FROM deliveries")
+    assert (after["state"], after["reason"]) == becomes
+    assert [event["data"]["reason"] for event in sql("SELECT data FROM events")] == told
+
+
+def test_the_delivery_of_a_job_that_comes_back_is_left_to_it(card: Issue, sql: Sql) -> None:
+    (row,) = sql(RUNNING, 1, 0, False, "-1 second")
+    card_id = card()
+    sql("UPDATE jobs SET gift_card_id = %s", card_id)
+    sql(
+        "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state, job_id)"
+        " VALUES ('k', %s, 'gift', 'email', 1, 'sending', %s)",
+        card_id,
+        row["id"],
+    )
+
+    rescue()
+
+    assert [after["state"] for after in sql("SELECT state FROM deliveries")] == ["sending"]
 
 
 def test_a_silent_job_that_was_cancelled_is_cancelled(sql: Sql, job: JobOf) -> None:

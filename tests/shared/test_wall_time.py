@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from shared import db
+from shared.enqueue import enqueue
+from shared.messages import DeliverGiftCard
 from shared.wall_time import end_of, instant, zone
 from tests.kinds import Issue, Sql
 
@@ -84,7 +91,7 @@ def changes(tz: ZoneInfo, year: int) -> Iterator[tuple[datetime, timedelta, time
     """Give each change of a zone's offset in a year: when (to the minute), and the offsets before and after."""
     at = datetime(year, 1, 1, tzinfo=UTC)
     while at.year == year:
-        after = at + timedelta(hours=24)
+        after = at + timedelta(days=5)  # nowhere are two changes so close
         before_offset, after_offset = (t.astimezone(tz).utcoffset() or timedelta() for t in (at, after))
         if before_offset != after_offset:
             low, high = at, after
@@ -99,7 +106,7 @@ def test_python_and_postgresql_agree_around_every_change_of_every_zone(database:
     times = [
         (tz, (at + offset).replace(tzinfo=None) + timedelta(minutes=minutes))
         for tz in usable_zones()
-        for year in (2026, 2031)
+        for year in range(2024, 2041, 4)
         for at, *offsets in changes(tz, year)
         for offset in offsets
         for minutes in (-90, -45, -15, 0, 15, 45, 90)
@@ -115,6 +122,90 @@ def test_python_and_postgresql_agree_around_every_change_of_every_zone(database:
     differing = [(tz.key, wall) for (tz, wall), (at,) in zip(times, found, strict=True) if instant(wall, tz) != at]
     assert len(times) > 3000
     assert differing == []
+
+
+ZONES = list(usable_zones())
+YEARS = range(2024, 2041)
+changes_of = cache(lambda tz, year: list(changes(tz, year)))
+
+
+@st.composite
+def wishes(draw: st.DrawFn) -> tuple[ZoneInfo, datetime]:
+    """Give a zone and a wall-clock time in it; half of them near a change of its clocks, if it has any that year."""
+    tz, year = draw(st.sampled_from(ZONES)), draw(st.sampled_from(YEARS))
+    found = changes_of(tz, year) if draw(st.booleans()) else []
+    if not found:
+        return tz, draw(st.datetimes(datetime(year, 1, 1), datetime(year, 12, 31, 23, 59, 59)))
+    at, before, after = draw(st.sampled_from(found))
+    wall = (at + draw(st.sampled_from([before, after]))).replace(tzinfo=None)
+    return tz, wall + timedelta(seconds=draw(st.integers(-3 * 3600, 3 * 3600)))
+
+
+def readings(at: datetime, tz: ZoneInfo, wall: datetime) -> list[datetime]:
+    """Give every instant within a day of ``at`` at which a clock in the zone shows ``wall``, in order."""
+    offsets = {(at + timedelta(hours=hours)).astimezone(tz).utcoffset() or timedelta() for hours in range(-24, 25)}
+    instants = sorted(wall.replace(tzinfo=UTC) - offset for offset in offsets)
+    return [instant for instant in instants if local(instant, tz) == wall]
+
+
+def local(at: datetime, tz: ZoneInfo) -> datetime:
+    return at.astimezone(tz).replace(tzinfo=None)
+
+
+@given(wishes())
+@settings(max_examples=1500, deadline=None, derandomize=True)
+def test_a_gift_is_due_when_the_clock_there_first_shows_the_wished_time_and_never_before(
+    wish: tuple[ZoneInfo, datetime],
+) -> None:
+    tz, wall = wish
+
+    at = DeliverGiftCard(gift_card_id=UUID(int=1), method="email", deliver_local=wall, deliver_tz=tz.key).due_at()
+
+    assert at is not None
+    if shown := readings(at, tz, wall):
+        assert at == shown[0]
+    else:  # the clock never shows it: later by what was skipped
+        before, after = ((at + timedelta(hours=h)).astimezone(tz).utcoffset() or timedelta() for h in (-24, 24))
+        assert local(at, tz) - wall == after - before > timedelta()
+
+
+@given(st.sampled_from(ZONES), st.dates(date(2024, 1, 1), date(2040, 12, 31)))
+@settings(max_examples=1500, deadline=None, derandomize=True)
+def test_a_card_is_good_to_the_last_moment_of_its_day_and_no_longer(tz: ZoneInfo, day: date) -> None:
+    end = end_of(day, tz)
+
+    assert local(end, tz).date() > day
+    assert local(end - timedelta(microseconds=1), tz).date() <= day
+
+
+@given(st.lists(wishes(), min_size=40, max_size=40))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_python_and_postgresql_agree_on_any_wish(database: str, some: list[tuple[ZoneInfo, datetime]]) -> None:
+    walls = [wall for _, wall in some] + [datetime.combine(wall.date() + timedelta(days=1), time()) for _, wall in some]
+    zones = [tz.key for tz, _ in some] * 2
+
+    with db.transaction() as connection:
+        found = connection.execute(
+            "SELECT wall_instant(wall, tz) AS at FROM unnest(%s::text[], %s::timestamp[]) AS t (tz, wall)",
+            (zones, walls),
+        ).fetchall()
+
+    wished, ends = [instant(wall, tz) for tz, wall in some], [end_of(wall.date(), tz) for tz, wall in some]
+    assert [row["at"] for row in found] == wished + ends
+
+
+@given(wishes())
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_both_doors_make_the_same_time_of_a_wish(database: str, wish: tuple[ZoneInfo, datetime]) -> None:
+    tz, wall = wish
+    message = DeliverGiftCard(gift_card_id=UUID(int=1), method="email", deliver_local=wall, deliver_tz=tz.key)
+
+    with db.transaction() as connection:
+        job_id = enqueue(connection, message)
+        row = connection.execute("SELECT run_at FROM jobs WHERE id = %s", (job_id,)).fetchone()
+
+    assert row is not None
+    assert row["run_at"] == message.due_at()
 
 
 @pytest.mark.parametrize(
