@@ -26,8 +26,9 @@ VALUES ('smtp', %(delivery_id)s::text || ':soft', 'soft_bounce', '{}', %(deliver
 ON CONFLICT DO NOTHING
 """
 
-# RFC 3463 and the IANA registry of enhanced status codes; Twilio's "Error and Warning Dictionary".
-_NO_SUCH_MAILBOX = re.compile(r"551\b|5\d\d 5\.(1\.(1|2|3|6|10)|2\.1|4\.4)$|553 5\.1\.")
+# RFC 3463 and the IANA registry of enhanced status codes; Twilio's "Error and Warning Dictionary". 5.1.7 and 5.1.8 are
+# about the sender's address, so about no recipient.
+_NO_SUCH_MAILBOX = re.compile(r"551\b|5\d\d 5\.(1\.(1|2|3|6|10)|2\.1|4\.4)$|553 5\.1\.(?![78]$)")
 _MAILBOX_FULL = re.compile(r"(4|5)\d\d [45]\.2\.2$")
 _NO_SUCH_PHONE = {"21211", "21401", "21614", "30004", "30005", "30006"}
 _SAID_STOP = "21610"

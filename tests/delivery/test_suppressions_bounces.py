@@ -25,7 +25,8 @@ def refused(channel: str, address: str, code: str, **about: UUID | str) -> str |
 NEVER_AGAIN = ["550 5.1.1", "550 5.1.2", "550 5.1.3", "550 5.1.6", "550 5.1.10", "551", "551 5.1.6", "553 5.1.3",
                "550 5.2.1", "550 5.4.4", "511 5.1.1"]  # fmt: skip
 ONLY_NOW = ["550", "421", "450 4.2.0", "451 4.3.0", "452 4.2.2", "552 5.2.2", "550 5.7.1", "554 5.7.1", "535 5.7.8",
-            "552 5.3.4", "554 5.6.0", "550 5.1.8", "550 5.1.7", "no_smtputf8", "connection_lost", "553"]  # fmt: skip
+            "552 5.3.4", "554 5.6.0", "550 5.1.8", "550 5.1.7", "553 5.1.8", "553 5.1.7", "no_smtputf8",
+            "connection_lost", "553"]  # fmt: skip
 
 
 def test_only_codes_that_mean_never_again_stop_mail(database: str, sql: Sql) -> None:
