@@ -18,9 +18,10 @@ def variables(directory: Path, ports: dict[str, int]) -> dict[str, str]:
     """Give what the services of the stack in a directory need besides the servers' URLs, the same at each start.
 
     Parameters:
-        ports: those of the stand-ins, ``smtp`` and ``outside``.
+        ports: those of the stand-ins, ``smtp`` and ``outside``, and of what they report to, ``reports``.
     """
     key = state.read(directory).get("code_key") or state.remember(directory, code_key=_new_key())["code_key"]
+    signs = state.read(directory).get("link_key") or state.remember(directory, link_key=_new_key())["link_key"]
     return {
         "JOBS_CODE_KEYS": json.dumps([key]),
         "JOBS_SMTP_HOST": "127.0.0.1",
@@ -31,6 +32,10 @@ def variables(directory: Path, ports: dict[str, int]) -> dict[str, str]:
         "JOBS_TWILIO_API_KEY": outside.API_KEY,
         "JOBS_TWILIO_API_SECRET": outside.API_SECRET,
         "JOBS_TWILIO_FROM": outside.FROM_NUMBER,
+        "JOBS_TWILIO_AUTH_TOKEN": outside.AUTH_TOKEN,
+        "JOBS_WEBHOOK_PORT": str(ports["reports"]),
+        "JOBS_WEBHOOK_URL": f"http://127.0.0.1:{ports['reports']}",
+        "JOBS_WEBHOOK_KEYS": json.dumps([signs]),
     }
 
 

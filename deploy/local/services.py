@@ -37,11 +37,11 @@ class Service:
 def plan(directory: Path, schedulers: int) -> list[Program]:
     """Choose the programs of a stack and their ports, which stay what they were while the services run."""
     timers = ["scheduler"] if schedulers == 1 else [f"scheduler-{n + 1}" for n in range(schedulers)]
-    names = ["outside", *timers, *WORKERS]
+    names = ["outside", *timers, *WORKERS, "webhooks"]
     known = state.read(directory).get("ports", {})
-    if not supervision.running(directory) or {*names, "smtp"} - known.keys():
+    if not supervision.running(directory) or {*names, "smtp", "reports"} - known.keys():
         supervision.stop(directory)
-        known = state.ports(directory, "smtp", *names)
+        known = state.ports(directory, "smtp", "reports", *names)
     return [
         Program(name, _command(directory, name, known), known[name], directory / "logs" / f"{name}.log")
         for name in names
@@ -98,5 +98,7 @@ def _command(directory: Path, name: str, ports: dict[str, int]) -> tuple[str, ..
         )
     if name.startswith("scheduler"):
         return (sys.executable, "-m", "services.scheduler")
+    if name == "webhooks":
+        return (sys.executable, "-m", "services.delivery.webhooks")
     processes_and_grace = ("--processes", "1", "--worker-shutdown-timeout", "30000")
     return (sys.executable, "-m", "dramatiq", f"services.{name}.actors", *processes_and_grace)

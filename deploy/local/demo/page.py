@@ -42,8 +42,9 @@ def _happened(report: dict[str, Any]) -> Table:
         table.add_row(
             TITLES[row["kind"]][row["channel"]], row["state"], row["reason"] or resent, str(row["deliveries"])
         )
-    for row in report["answers_lost_and_found_by_asking"]:
-        table.add_row(TITLES["gift"][row["channel"]], "sent", "answer lost, found by asking", str(row["deliveries"]))
+    for row in report["answers_lost"]:
+        why = f"answer lost, settled by {'a callback' if row['settled_by'] == 'callback' else 'asking'}"
+        table.add_row(TITLES["gift"][row["channel"]], "of these", why, str(row["deliveries"]))
     table.add_section()
     for row in report["expired"]:
         table.add_row("cards expired", f"{float(row['amount']):,.2f} {row['currency']}", "", str(row["cards"]))

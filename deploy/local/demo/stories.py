@@ -202,7 +202,9 @@ def tokens_cleaned(up: Upstream) -> None:
 
 
 def trouble_outside(up: Upstream) -> None:
-    """A relay that says 'later', and a Twilio whose answers get lost."""
+    """A relay that says 'later', and a Twilio that reports what arrives, but whose answers get lost."""
+    statuses = json.dumps({"statuses": ["sent", "delivered"]})
+    requests.post(f"{up.outside_url}/callbacks", data=statuses, timeout=10).raise_for_status()
     for to in up.people(3):
         up.misbehave(channel="email", do="refuse", phase="rcpt", code=451, text="4.3.0 try later", to=to.email)
         card = up.case("the relay says later", to, up.shop.issue(to), mails=1)

@@ -31,8 +31,8 @@ SELECT reason, count(*) AS jobs, error AS mend FROM jobs WHERE state = 'rejected
 UNFINISHED = """
 SELECT count(*) FROM jobs WHERE finished_at IS NULL AND run_at < clock_timestamp() + interval '15 seconds'
 """
-ASKED = """
-SELECT channel, count(*) AS deliveries FROM deliveries WHERE attempts @> '[{"said": "found by asking"}]' GROUP BY 1
+SETTLED = """
+SELECT channel, settled_by, count(*) AS deliveries FROM deliveries WHERE settled_by IS NOT NULL GROUP BY 1, 2
 """
 RESENDS = "SELECT coalesce(sum(resends), 0) AS count FROM deliveries"
 TOKENS = "SELECT count(*) FROM refresh_tokens"
@@ -48,7 +48,7 @@ def report(
             "stories": dict(Counter(case.story for case in cases)),
             "accepted": dict(Counter(entry["channel"] for entry in inbox)),
             "deliveries": cursor.execute(DELIVERIES).fetchall(),
-            "answers_lost_and_found_by_asking": cursor.execute(ASKED).fetchall(),
+            "answers_lost": cursor.execute(SETTLED).fetchall(),
             "expired": cursor.execute(EXPIRED).fetchall(),
             "rejected": cursor.execute(REJECTED).fetchall(),
             "jobs": cursor.execute(OUTCOMES).fetchall(),
