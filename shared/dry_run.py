@@ -11,7 +11,7 @@ from shared.settings import settings
 DUE: LiteralString = """
 SELECT currency, count(*) AS cards, sum(balance) AS amount FROM gift_cards
 WHERE status = 'ACTIVE' AND expiry_hold IS DISTINCT FROM 'unreached'
-    AND expires_at <= least(%(as_of)s, clock_timestamp())
+    AND expires_at <= (SELECT least(%(as_of)s, clock_timestamp()))
 GROUP BY currency ORDER BY currency
 """
 

@@ -29,7 +29,7 @@ WHERE k.dedupe_key = %(key)s AND j.id = k.job_id AND j.state IN ('failed', 'canc
 TOKENS: LiteralString = """
 WITH gone AS (
     SELECT id FROM refresh_tokens
-    WHERE expires_at < least(%(as_of)s, clock_timestamp()) - make_interval(secs => %(grace_s)s)
+    WHERE expires_at < (SELECT least(%(as_of)s, clock_timestamp()) - make_interval(secs => %(grace_s)s))
     ORDER BY expires_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 )
 DELETE FROM refresh_tokens WHERE id IN (SELECT id FROM gone)

@@ -21,7 +21,8 @@ WITH t AS (SELECT least(%(as_of)s, clock_timestamp()) AS now), planned AS MATERI
     SELECT c.id, c.expiry_version, c.expires_at, c.created_at, d.days,
         wall_instant((c.expires_on - d.days)::timestamp + make_interval(hours => %(hour)s), c.time_zone) AS run_at
     FROM t, unnest(%(days)s::integer[]) AS d (days), gift_cards c
-    WHERE c.status = 'ACTIVE' AND c.balance > 0 AND c.recipient_email IS NOT NULL
+    WHERE c.status = 'ACTIVE' AND c.expiry_hold IS DISTINCT FROM 'unreached' -- as the index has it
+        AND c.balance > 0 AND c.recipient_email IS NOT NULL
         AND c.expires_at BETWEEN t.now + make_interval(days => d.days - 4) AND t.now + make_interval(days => d.days + 3)
 ), timely AS (
     SELECT DISTINCT ON (id, CASE WHEN run_at > now THEN days END) planned.*
