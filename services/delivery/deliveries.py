@@ -16,7 +16,7 @@ from shared.cards import Card
 from shared.jobs import Job
 
 _COLUMNS: LiteralString = """
-id, kind, channel, template_id, recipient_version, expiry_version, state, resends, job_id, sending_at,
+id, kind, channel, template_id, recipient_version, expiry_version, state, resends, job_id, sending_at, settled_by,
 CASE WHEN kind = 'notice' THEN (
     SELECT g.channel || ':' || coalesce(g.error_class, g.reason, g.state) FROM deliveries g
     WHERE g.gift_card_id = %(card_id)s AND g.kind = 'gift' AND g.state NOT IN ('sent', 'delivered')
@@ -42,6 +42,7 @@ ON CONFLICT (dedupe_key) DO UPDATE SET updated_at = clock_timestamp() RETURNING"
 
 START: LiteralString = """
 UPDATE deliveries SET state = 'sending', reason = NULL, sending_at = clock_timestamp(), updated_at = clock_timestamp(),
+    settled_by = NULL,
     recipient_version = %(recipient_version)s, job_id = %(job_id)s, message_id = %(message_id)s,
     address_hash = %(address_hash)s, locale = %(locale)s, template_version = %(template_version)s,
     segments = %(segments)s,
@@ -50,7 +51,7 @@ UPDATE deliveries SET state = 'sending', reason = NULL, sending_at = clock_times
 WHERE id = %(id)s AND state = %(state)s AND sending_at IS NOT DISTINCT FROM %(sending_at)s
 """
 
-# What the provider said goes to the attempt that asked, the last one.
+# What the provider said goes to the attempt that asked, the last one. A report may have told the end meanwhile: it stays.
 END: LiteralString = """
 UPDATE deliveries SET state = %(state)s, reason = %(reason)s, updated_at = clock_timestamp(),
     provider_id = coalesce(%(provider_id)s, provider_id), relay = coalesce(%(relay)s, relay),
@@ -58,7 +59,8 @@ UPDATE deliveries SET state = %(state)s, reason = %(reason)s, updated_at = clock
     sent_at = CASE WHEN %(state)s = 'sent' THEN clock_timestamp() ELSE sent_at END,
     attempts = CASE WHEN %(result)s::jsonb IS NULL OR attempts = '[]' THEN attempts
         ELSE jsonb_set(attempts, '{-1}', (attempts -> -1) || %(result)s::jsonb) END
-WHERE id = %(id)s
+WHERE id = %(id)s AND NOT (state IN ('sent', 'delivered', 'bounced')
+    OR (state = 'failed' AND %(state)s IN ('sent', 'unconfirmed')))
 """
 
 TELL: LiteralString = "INSERT INTO events (type, subject, data) VALUES (%s, %s, %s)"
@@ -78,6 +80,7 @@ class Delivery:
     resends: int
     job_id: UUID | None
     sending_at: datetime | None
+    settled_by: str | None
     undelivered_because: str | None
     now: datetime
     busy: bool

@@ -201,3 +201,17 @@ def test_a_limited_provider_burns_no_attempt(card: Card, deliver: Deliver, outsi
 
     row = job(job_id)
     assert (row["state"], row["reason"], row["attempt"]) == ("scheduled", "rate_limited", 0)
+
+
+def test_a_text_that_was_reported_undelivered_while_its_outcome_was_unknown_is_not_sent_again(
+    card: Card, deliver: Deliver, outside: Outside, sql: Sql, job: JobRow
+) -> None:
+    outside.behave("sms", "cut", accept=True)
+    envelope = Envelope(SendGiftCardSms(gift_card_id=card()))
+    deliver(envelope)
+    sql("UPDATE deliveries SET state = 'failed', settled_by = 'callback'")  # as a callback's report leaves it
+
+    deliver(envelope)
+
+    assert len(outside.messages("sms")) == 1
+    assert (job(envelope.id)["state"], job(envelope.id)["reason"]) == ("failed", "undelivered")
