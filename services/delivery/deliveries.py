@@ -51,7 +51,7 @@ UPDATE deliveries SET state = 'sending', reason = NULL, sending_at = clock_times
 WHERE id = %(id)s AND state = %(state)s AND sending_at IS NOT DISTINCT FROM %(sending_at)s
 """
 
-# What the provider said goes to the attempt that asked, the last one. A report may have told the end meanwhile: it stays.
+# What the provider said goes to the attempt that asked, the last one. What a report has told meanwhile stays.
 END: LiteralString = """
 UPDATE deliveries SET state = %(state)s, reason = %(reason)s, updated_at = clock_timestamp(),
     provider_id = coalesce(%(provider_id)s, provider_id), relay = coalesce(%(relay)s, relay),
