@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from services.console import acting, asking, forecasting, reading, resolving, steering, suppressing, watching
+from services.console import acting, asking, forecasting, reading, resolving, steering, suppressing, telling, watching
 from services.console.session import Commands
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ LOOK: list[Callable[..., None]] = [
     reading.job,
     reading.failed,
     reading.rejected,
-    reading.story,
+    telling.story,
     resolving.deliveries,
     suppressing.suppressions,
     watching.breakers,

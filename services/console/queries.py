@@ -47,38 +47,3 @@ CONTROLS: LiteralString = "SELECT queue, paused_at, paused_by, pause_reason, rat
 BRAKES: LiteralString = "SELECT name, pulled_at, details FROM brakes WHERE released_at IS NULL"
 
 TICKS: LiteralString = "SELECT name, last_tick, clock_timestamp() AS now FROM schedules"
-
-CARD: LiteralString = """
-SELECT id, status, currency, balance, code_last4, expires_on, expires_tz, expires_at, expiry_version, recipient_version
-FROM gift_cards WHERE id = %(card)s
-"""
-
-# Everything that happened to a card, in order of time. ``did`` is a word, ``detail`` what else there is to know.
-STORY: LiteralString = """
-SELECT * FROM (
-    SELECT enqueued_at AS at, 'job' AS kind, name AS what, 'asked for' AS did,
-        concat_ws(', ', 'by ' || source, CASE WHEN run_at > enqueued_at + interval '1 second' AND started_at IS NULL
-            THEN 'to run at ' || to_char(run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') END) AS detail, id
-    FROM jobs WHERE gift_card_id = %(card)s
-    UNION ALL
-    SELECT finished_at, 'job', name, state, concat_ws(', ', reason, error), id
-    FROM jobs WHERE gift_card_id = %(card)s AND finished_at IS NOT NULL
-    UNION ALL
-    SELECT started_at, 'job', name, CASE state WHEN 'running' THEN 'runs' ELSE 'tried' END,
-        concat_ws(', ', 'attempt ' || attempt, reason, error), id
-    FROM jobs WHERE gift_card_id = %(card)s AND started_at IS NOT NULL AND finished_at IS NULL
-    UNION ALL
-    SELECT a.at, 'act', j.name, substr(a.action, 5), concat_ws(', ', 'by ' || a.who, a.reason), j.id
-    FROM jobs j JOIN audit a ON a.subject = j.id::text AND a.action LIKE 'job.%%' WHERE j.gift_card_id = %(card)s
-    UNION ALL
-    SELECT created_at, 'delivery', kind || ' by ' || channel, 'handed off', dedupe_key, id
-    FROM deliveries WHERE gift_card_id = %(card)s
-    UNION ALL
-    SELECT coalesce(sent_at, updated_at), 'delivery', kind || ' by ' || channel, state,
-        concat_ws(', ', reason, error_class, error_code, nullif(jsonb_array_length(attempts), 0) || ' attempts'), id
-    FROM deliveries WHERE gift_card_id = %(card)s AND state NOT IN ('scheduled', 'queued')
-    UNION ALL
-    SELECT created_at, 'ledger', type, amount || ' ' || currency, 'balance ' || balance_after, job_id
-    FROM transactions WHERE gift_card_id = %(card)s
-) story ORDER BY at, kind DESC
-"""

@@ -60,7 +60,6 @@ REJECTED = {
     "error": "mend",
     "id": "id",
 }
-STORY = {"at": "at (UTC)", "kind": "", "what": "what", "did": "became", "detail": "detail"}
 SCHEDULE = {
     "name": "name",
     "cron": "cron",
@@ -154,22 +153,6 @@ def rejected(limit: Limit = 50, json: AsJson = False) -> None:
     with connected() as connection:
         rows = connection.execute(queries.REJECTED, {"limit": limit}).fetchall()
     tables.show(rows, REJECTED, title="rejected", json=json)
-
-
-def story(card: Annotated[UUID, typer.Argument(help="A gift card's id.")], json: AsJson = False) -> None:
-    """Tell a card's whole life in order: jobs, decisions, messages, ledger.
-
-    Example: story 7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08
-    """
-    with connected() as connection:
-        found = connection.execute(queries.CARD, {"card": card}).fetchone()
-        events = connection.execute(queries.STORY, {"card": card}).fetchall()
-    if found is None and not events:
-        raise Refused(f"there is no card {card}, and no job names it")
-    if json:
-        return tables.as_json({"card": found, "story": events})
-    tables.show_one(found or {"id": card, "status": "there is no such card"}, title="card")
-    return tables.show(events, STORY, title="story", empty="nothing has happened yet")
 
 
 def schedule(json: AsJson = False) -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 WHOLE = 500
 # What may be broken over lines where it is narrow; an id is to be copied whole.
-FOLDED = {"error", "detail", "paused", "said", "attempted"}
+FOLDED = {"error", "detail", "paused", "said", "attempted", "words"}
 COLOURS = {
     "succeeded": "green",
     "running": "cyan",

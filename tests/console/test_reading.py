@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 
 import services.expiry.actors  # noqa: F401  # registers the actors
-from shared.messages import QUEUES, ExpireDueGiftCards, ExpireGiftCard, SendExpiryReminder
+from shared.messages import QUEUES, ExpireDueGiftCards, ExpireGiftCard
 from tests.console.conftest import Cli, Made, Read
 from tests.kinds import Deliver, Issue, Setting, Sql
 
@@ -112,41 +111,6 @@ def test_rejected_messages_say_what_to_mend(made: Made, cli: Cli) -> None:
 
     assert "gift_card_id: Field required" in output
     assert "checkout" in output
-
-
-def test_a_story_tells_jobs_deliveries_and_ledger_in_order_and_no_address(
-    card: Issue, deliver: Deliver, read: Read, cli: Cli, sql: Sql
-) -> None:
-    card_id = card(expired=True, recipient_email="canary@example.com", recipient_name="Canary")
-    sql(
-        "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state, sent_at) VALUES"
-        " (%s, %s, 'gift', 'email', 1, 'sent', clock_timestamp() + interval '1 ms')",
-        f"gift:{card_id}",
-        card_id,
-    )
-    deliver(ExpireGiftCard(gift_card_id=card_id))
-    deliver(SendExpiryReminder(gift_card_id=card_id))
-
-    told = [(row["kind"], row["what"], row["did"]) for row in read("story", card_id)["story"]]
-
-    assert told[0] == ("ledger", "ISSUE", "25.0000 EUR")
-    assert told[1:3] == [("delivery", "gift by email", "handed off"), ("delivery", "gift by email", "sent")]
-    assert ("ledger", "EXPIRY", "-25.0000 EUR") in told
-    assert ("job", "expire_gift_card", "succeeded") in told
-    assert told[-1] == ("job", "send_expiry_reminder", "skipped")
-    output = cli("story", card_id).output
-    assert "WXYZ" in output
-    assert "canary" not in output.lower()
-
-
-def test_a_story_of_an_unknown_card_that_jobs_name_is_told(deliver: Deliver, cli: Cli) -> None:
-    card_id = uuid4()
-    deliver(ExpireGiftCard(gift_card_id=card_id))
-
-    output = cli("story", card_id).output
-
-    assert "there is no such card" in output
-    assert "card_not_found" in output
 
 
 def test_the_schedule_shows_each_lines_last_and_next_tick(read: Read, cli: Cli, sql: Sql, setting: Setting) -> None:
