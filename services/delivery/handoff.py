@@ -29,7 +29,7 @@ def hand_off(message: DeliverGiftCard, job: Job) -> Outcome:
         raise Rejected("deliver_at_past", f"deliver_at was {due.isoformat()}, over 24 hours before it was asked for")
     card = read(job.transaction, message.gift_card_id)
     if card.ended:
-        return Skipped(card.ended)
+        return Skipped(card.ended, card.facts())
     handed = [_hand_over(job.transaction, job, card, channel) for channel in _channels(card, message.method)]
     return None if any(handed) else Skipped("already_handed_off")
 

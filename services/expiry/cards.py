@@ -68,7 +68,7 @@ def expire(job: Job, card_id: UUID, expiry_version: int | None) -> Skipped | Non
             return None
         card = read(job.transaction, card_id)
         if card.status != "ACTIVE":
-            return Skipped(card.status.lower())
+            return Skipped(card.status.lower(), card.facts())
         if expiry_version not in (None, card.expiry_version):
             return Skipped("extended", f"the card is at expiry version {card.expiry_version}, not {expiry_version}")
         if card.expires_at > card.now:

@@ -97,7 +97,7 @@ def _refusal(job: Job, message: SendExpiryReminder, card: Card) -> Skipped | Non
     if message.expiry_version not in (None, card.expiry_version):
         return Skipped("extended", f"the card is at expiry version {card.expiry_version}, not {message.expiry_version}")
     if card.ended:
-        return Skipped(card.ended)
+        return Skipped(card.ended, card.facts())
     if card.recipient_email is None:
         return Skipped("no_address")
     if recipient_changed(card, "email", message.recipient_email):
