@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from services.scheduler import counts
+from services.scheduler import counts, outbox
 from services.scheduler.relay import Relay, declare_queues
 from services.scheduler.rescue import rescue
 from services.scheduler.timetable import Timetable
@@ -18,6 +18,7 @@ from shared.publisher import Publisher
 from shared.settings import settings
 
 RESCUE_EVERY_S = 1
+OUTBOX_EVERY_S = 1
 REDERIVE_EVERY_S = 6 * 3600
 LONGEST_SLEEP_S = 5  # a safety net under LISTEN: a lost notification costs at most this
 
@@ -27,7 +28,8 @@ def main() -> None:
     logs.configure(settings().log_level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: db.stopping.set())
-    publisher = Publisher(settings().rabbitmq_url.get_secret_value(), source="relay")
+    # Two connections: what goes wrong with a fact must not hold up a job.
+    publisher, teller = (Publisher(settings().rabbitmq_url.get_secret_value()) for _ in range(2))
     relay, timetable = Relay(publisher), Timetable()
     db.open_pool(6)
     wake = threading.Event()
@@ -35,6 +37,7 @@ def main() -> None:
         _loop("relay", lambda: _relay(relay, wake)),
         _loop("timetable", lambda: _sleep(timetable.fire())),
         _loop("rescue", lambda: _sleep(RESCUE_EVERY_S if rescue() == 0 else 0)),
+        _loop("outbox", lambda: _sleep(OUTBOX_EVERY_S if outbox.tell(teller) == 0 else 0)),
         _loop("listen", lambda: _listen(wake)),
         _loop("declare", _declare),
         _loop("wishes", lambda: (rederive(), db.stopping.wait(REDERIVE_EVERY_S))),
@@ -47,6 +50,7 @@ def main() -> None:
     for loop in loops:
         loop.join(settings().shutdown_grace_s)
     publisher.close()
+    teller.close()
     health.stop()
     db.close_pool()
     logs.get().info("scheduler_stopped")

@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 import pika
 
+from services.scheduler import outbox
 from shared import db, logs, metrics, topology
 from shared.failpoints import failpoint
 from shared.jobs import LEVELS
@@ -104,11 +105,12 @@ class Relay:
 
 
 def declare_queues() -> None:
-    """Make every queue that is not there, over a connection of its own."""
+    """Make every queue, and the exchange for facts, that is not there, over a connection of its own."""
     with pika.BlockingConnection(pika.URLParameters(settings().rabbitmq_url.get_secret_value())) as connection:
         channel = connection.channel()
         for queue in topology.lanes():
             topology.declare(channel, queue)
+        outbox.declare(channel)
 
 
 def _packet(row: dict[str, Any]) -> Packet:
