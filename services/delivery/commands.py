@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from services.delivery import deliveries
 from services.delivery.handoff import SENDS
-from shared import db
+from shared import db, facts
 from shared.actor import Outcome, Skipped
 from shared.cards import Card, read
 from shared.enqueue import enqueue
@@ -110,8 +110,7 @@ def correct(message: CorrectRecipient, job: Job) -> Outcome:
         if delivery.job_id == job.id and delivery.state == "queued":
             _enqueue_send(job, card, channel, delivery.id)
     if rows:
-        data = Jsonb({"reason": "recipient_corrected"})
-        job.transaction.execute(deliveries.TELL, ("gift_card.code_rotation_needed", card.id, data))
+        facts.tell(job.transaction, "gift_card.code_rotation_needed", card.id, reason="recipient_corrected")
     _audit(job, message, sent_again=channels)
     return None if rows else Skipped("not_sent_yet", "the gift goes to the new recipient at its time")
 

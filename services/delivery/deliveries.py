@@ -63,8 +63,6 @@ WHERE id = %(id)s AND NOT (state IN ('sent', 'delivered', 'bounced')
     OR (state = 'failed' AND %(state)s IN ('sent', 'unconfirmed')))
 """
 
-TELL: LiteralString = "INSERT INTO events (type, subject, data) VALUES (%s, %s, %s)"
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -161,12 +159,6 @@ def _facts(result: Accepted | ProviderError) -> dict[str, Any]:
     if isinstance(result, Accepted):
         return {"result": "accepted", "provider_id": result.provider_id, "said": result.detail}
     return {"result": result.error_class.value, "code": result.code, "said": result.excerpt}
-
-
-def tell(connection: db.Connection, fact: str, card_id: UUID, delivery: Delivery) -> None:
-    """Put a fact into the outbox for upstream: ids and words only."""
-    data = {"delivery_id": str(delivery.id), "kind": delivery.kind, "channel": delivery.channel}
-    connection.execute(TELL, (fact, card_id, Jsonb(data)))
 
 
 def address(card: Card, delivery: Delivery) -> str | None:

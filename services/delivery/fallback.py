@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import LiteralString, Protocol
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
-from shared import db, metrics, suppressions
+from shared import db, facts, metrics, suppressions
 from shared.addresses import email_address, phone_number
 from shared.cards import Card, read
 from shared.enqueue import enqueue
@@ -43,23 +41,9 @@ FROM gift_cards WHERE id = %s AND purchaser_email IS NOT NULL
 ON CONFLICT DO NOTHING RETURNING id
 """
 
-TELL: LiteralString = "INSERT INTO events (type, subject, data) VALUES (%s, %s, %s)"
 
-
-class Failed(Protocol):
+class Failed(facts.Delivered, Protocol):
     """What must be known of the delivery that failed; `deliveries.Delivery` has it."""
-
-    @property
-    def id(self) -> UUID:
-        """Name it."""
-
-    @property
-    def kind(self) -> str:
-        """Say whether it is a gift, a reminder or a notice."""
-
-    @property
-    def channel(self) -> str:
-        """Say which way it went."""
 
     @property
     def recipient_version(self) -> int:
@@ -79,7 +63,8 @@ def gift_failed(connection: db.Connection, job: Job | None, card_id: UUID, deliv
         ``email`` or ``sms`` when the gift goes that way now; ``purchaser`` when whoever bought it is told; None when
         nothing is left to do, as for reminders and notices.
     """
-    _tell(connection, card_id, delivery, reason)
+    fact = "delivery.bounced" if reason in BOUNCES else "delivery.failed"
+    facts.tell_of(connection, fact, card_id, delivery, reason=reason)
     if delivery.kind != "gift":
         return None
     card = read(connection, card_id)
@@ -93,12 +78,6 @@ def gift_failed(connection: db.Connection, job: Job | None, card_id: UUID, deliv
     if done:
         metrics.fallbacks.labels(delivery.channel, done).inc()
     return done
-
-
-def _tell(connection: db.Connection, card_id: UUID, delivery: Failed, reason: str) -> None:
-    fact = "delivery.bounced" if reason in BOUNCES else "delivery.failed"
-    data = {"delivery_id": str(delivery.id), "kind": delivery.kind, "channel": delivery.channel, "reason": reason}
-    connection.execute(TELL, (fact, card_id, Jsonb(data)))
 
 
 def _send_the_other_way(connection: db.Connection, job: Job | None, card: Card, channel: str) -> str | None:

@@ -11,7 +11,7 @@ from services.delivery.decision import Refused, decide
 from services.delivery.deliveries import Delivery
 from services.delivery.providers import Accepted, ErrorClass, ProviderError
 from services.delivery.reports import inbox
-from shared import db, metrics
+from shared import db, facts, metrics
 from shared.actor import Outcome
 from shared.cards import Card, read
 from shared.errors import PermanentError, RetryLater, StaleJob, Transient
@@ -215,7 +215,7 @@ def _record(
         with job.step(cancellable=False) as connection:
             deliveries.end(connection, delivery, state, reason, result=result, provider=provider, settled_by=settled_by)
             if card and isinstance(result, Accepted):
-                deliveries.tell(connection, "delivery.sent", card.id, delivery)
+                facts.tell_of(connection, "delivery.sent", card.id, delivery)
                 inbox.apply_orphans(connection, delivery.channel, result.provider_id)
             if channel and provider:
                 breakers.close(connection, provider, channel.providers(), channel.queue)

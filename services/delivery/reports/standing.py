@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from services.delivery import fallback
 from services.delivery.providers import TWILIO, ErrorClass, classify_smtp
 from services.delivery.reports.report import Kind, Report
-from shared import db
+from shared import db, facts
 
 WORDS = {
     Kind.ACCEPTED: "sent",
@@ -55,8 +55,6 @@ UPDATE deliveries d SET state = %(state)s, reason = %(reason)s, error_class = %(
         THEN %(provider_id)s ELSE provider_id END
 WHERE id = %(id)s
 """
-
-TELL: LiteralString = "INSERT INTO events (type, subject, data) VALUES (%s, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +113,9 @@ def change(connection: db.Connection, report: Report, delivery: Standing) -> Non
     }
     connection.execute(CHANGE, given)
     if settles:
-        _tell(connection, "delivery.sent", delivery)
+        facts.tell_of(connection, "delivery.sent", delivery.gift_card_id, delivery)
     if word == "delivered":
-        _tell(connection, "delivery.delivered", delivery)
+        facts.tell_of(connection, "delivery.delivered", delivery.gift_card_id, delivery)
     elif bad:
         fallback.gift_failed(connection, None, delivery.gift_card_id, delivery, word)
 
@@ -142,8 +140,3 @@ def _error_class(report: Report) -> str:
         return TWILIO.get(code, ErrorClass.TRANSIENT).value
     known = report.code if report.code and report.code[:2] in ("4.", "5.") else None
     return classify_smtp(550, known).value if known else ErrorClass.CONTENT.value
-
-
-def _tell(connection: db.Connection, fact: str, delivery: Standing) -> None:
-    data = {"delivery_id": str(delivery.id), "kind": delivery.kind, "channel": delivery.channel}
-    connection.execute(TELL, (fact, delivery.gift_card_id, Jsonb(data)))
