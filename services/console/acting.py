@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from services.console import actions, tables
-from services.console.session import ByName, IdOrKey, MaybeWhy, Refused, Why, connected, known, operator
+from services.console.session import ByName, IdOrKey, Refused, Why, connected, known, operator
 from shared.messages import MESSAGES
 from shared.wall_time import instant, zone
 
@@ -53,7 +53,7 @@ def _why_not(state: str, reason: str | None) -> str:
     return f"rejected unread ({reason}): send it again, mended" if state == "rejected" else f"it is {state}, not failed"
 
 
-def cancel(id_or_key: IdOrKey, reason: MaybeWhy = None) -> None:
+def cancel(id_or_key: IdOrKey, reason: Why) -> None:
     """Cancel a job that has not ended; one that runs stops at its next step.
 
     Example: cancel gift:4711 --reason "order refunded"
@@ -64,29 +64,27 @@ def cancel(id_or_key: IdOrKey, reason: MaybeWhy = None) -> None:
 def move(
     id_or_key: IdOrKey,
     at: Annotated[str, typer.Argument(metavar="TIME", help="ISO 8601, with an offset or with --zone.")],
+    reason: Why,
     zone_name: Zone = "UTC",
-    reason: MaybeWhy = None,
 ) -> None:
     """Move a job that has not started to another time.
 
-    Example: move gift:4711 2026-12-25T09:00 --zone Europe/Berlin
+    Example: move gift:4711 2026-12-25T09:00 --zone Europe/Berlin --reason "her wish"
 
-    Example: move gift:4711 2026-12-25T09:00:00+01:00
+    Example: move gift:4711 2026-12-25T09:00:00+01:00 --reason "her wish"
     """
     _act("moved", actions.MOVE, id_or_key, run_at=_time(at, zone_name), why=reason)
 
 
-def promote(id_or_key: IdOrKey, reason: MaybeWhy = None) -> None:
+def promote(id_or_key: IdOrKey, reason: Why) -> None:
     """Run a job now instead of at its time.
 
-    Example: promote gift:4711
+    Example: promote gift:4711 --reason "she is waiting"
     """
     _act("promoted", actions.MOVE, id_or_key, why=reason)
 
 
-def _act(
-    name: str, statement: LiteralString, id_or_key: str, *, run_at: datetime | None = None, why: str | None
-) -> None:
+def _act(name: str, statement: LiteralString, id_or_key: str, *, run_at: datetime | None = None, why: str) -> None:
     with connected() as connection:
         answer = actions.act(connection, name, statement, id_or_key, run_at=run_at, why=why, by=operator())
     if answer == "too_late":

@@ -41,7 +41,7 @@ FROM chosen c WHERE j.id = c.id RETURNING j.id
 
 KEEP: LiteralString = """
 INSERT INTO audit (who, action, subject, reason, details)
-VALUES (%(by)s, %(action)s, %(subject)s, coalesce(%(why)s, 'no reason given'), %(details)s)
+VALUES (%(by)s, %(action)s, %(subject)s, %(why)s, %(details)s)
 """
 
 CANCEL: LiteralString = "SELECT job_of(%(id_or_key)s)::text AS job, cancel_job(%(id_or_key)s) AS answer"
@@ -105,7 +105,7 @@ def act(
     id_or_key: str,
     *,
     by: str,
-    why: str | None,
+    why: str,
     run_at: datetime | None = None,
 ) -> str:
     """Do one thing to one job, and keep who did it. Returns what came of it: ``cancelled``, ``moved``, ``too_late``.
@@ -120,7 +120,7 @@ def act(
     return str(row["answer"])
 
 
-def keep(connection: db.Connection, action: str, subject: str, *, by: str, why: str | None, **details: object) -> None:
+def keep(connection: db.Connection, action: str, subject: str, *, by: str, why: str, **details: object) -> None:
     """Write down who did what to which job or queue, and why, in the transaction of the deed."""
     given = {"action": action, "subject": subject, "by": by, "why": why, "details": Jsonb(details)}
     connection.execute(KEEP, given)

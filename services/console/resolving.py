@@ -98,7 +98,7 @@ def deliveries(
 
 
 def _state(row: dict[str, Any]) -> str:
-    return " ".join(filter(None, (row["state"], f"({row['reason']})" if row["reason"] else None)))
+    return row["state"] if row["reason"] in (None, row["state"]) else f"{row['state']} ({row['reason']})"
 
 
 def attempt(tried: dict[str, Any]) -> str:

@@ -24,7 +24,6 @@ ByName = Annotated[str | None, typer.Option(help="Only this message, such as sen
 Why = Annotated[str, typer.Option("--reason", help="Why; kept with what you do. No names or addresses.")]
 As = Annotated[str | None, typer.Option("--as", metavar="LOGIN", help="Who acts; you, by default.")]
 CardId = Annotated[UUID, typer.Argument(metavar="CARD", help="A gift card's id.")]
-MaybeWhy = Annotated[str | None, typer.Option("--reason", help="Why; kept with what you do.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
 
 

@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from services.console import actions, tables
-from services.console.session import MaybeWhy, Queue, Refused, Why, connected, known, operator
+from services.console.session import Queue, Refused, Why, connected, known, operator
 from shared.enqueue import enqueue
 from shared.messages import MESSAGES, QUEUES, Message, Priority, PruneHistory
 
@@ -25,10 +25,10 @@ def pause(queue: Queue, reason: Why) -> None:
     tables.say(f"{queue} is paused: what runs goes on, nothing more starts")
 
 
-def resume(queue: Queue, reason: MaybeWhy = None) -> None:
+def resume(queue: Queue, reason: Why) -> None:
     """Let a paused queue go on.
 
-    Example: resume email-delivery
+    Example: resume email-delivery --reason "provider is back"
     """
     known(queue, "queue", QUEUES)
     with connected() as connection:
@@ -40,13 +40,13 @@ def resume(queue: Queue, reason: MaybeWhy = None) -> None:
 def rate(
     queue: Queue,
     per_s: Annotated[str, typer.Argument(metavar="N|default", help="Job starts a second, all workers.")],
-    reason: MaybeWhy = None,
+    reason: Why,
 ) -> None:
     """Limit how many jobs of a queue start each second over all workers, from the next job on.
 
-    Example: rate sms-delivery 2.5
+    Example: rate sms-delivery 2.5 --reason "carrier filters us"
 
-    Example: rate sms-delivery default
+    Example: rate sms-delivery default --reason "filter is off"
     """
     known(queue, "queue", QUEUES)
     try:
@@ -61,31 +61,33 @@ def rate(
     tables.say(f"{queue}: " + ("the rate of the settings" if value is None else f"{value:g} jobs a second"))
 
 
-def prune() -> None:
+def prune(reason: Why) -> None:
     """Delete history past its retention now, instead of at the next full hour.
 
-    Example: prune
+    Example: prune --reason "disk is filling"
     """
-    _ask_for(PruneHistory())
+    _ask_for(PruneHistory(), reason)
 
 
 def run(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A message that needs no fields.")],
+    reason: Why,
     urgent: Annotated[bool, typer.Option(help="Before what waits.")] = False,
 ) -> None:
     """Ask for a job of the timetable now.
 
-    Example: run expire_due_gift_cards
+    Example: run expire_due_gift_cards --reason "brake was released"
     """
     known(name, "message", MESSAGES)
     try:
         message = MESSAGES[name]()
     except ValidationError:
         raise Refused(f"{name} needs fields: publish it, or use enqueue_job() in SQL") from None
-    _ask_for(message, Priority.URGENT if urgent else Priority.NORMAL)
+    _ask_for(message, reason, Priority.URGENT if urgent else Priority.NORMAL)
 
 
-def _ask_for(message: Message, priority: Priority = Priority.NORMAL) -> None:
+def _ask_for(message: Message, reason: str, priority: Priority = Priority.NORMAL) -> None:
     with connected() as connection:
-        job_id = enqueue(connection, message, priority=priority, source=f"console: {operator()}")
+        job_id = enqueue(connection, message, priority=priority, source="console")
+        actions.keep(connection, "job.asked", str(job_id), by=operator(), why=reason)
     tables.say(f"{message.name} is asked for: job {job_id}")

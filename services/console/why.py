@@ -58,7 +58,8 @@ CLAUSES = {
     "asking": "the provider did not say whether it took it, and cannot be asked just then",
     "unconfirmed": "it was sent twice, and nobody knows whether either arrived: an operator decides",
     "unknown": "the provider did not say whether it took it",
-    "held": "it was sent twice, and nobody knows whether either arrived: an operator decides",
+    "held": "its provider never said, and no job asks any more: an operator decides",
+    "undelivered": "while nobody knew its outcome, its provider reported that it did not arrive",
     "sent_again": "an operator had it sent again",
     "restored": "a backup was restored, so it may have been sent",
     # jobs

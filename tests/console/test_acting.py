@@ -17,15 +17,17 @@ from shared.publisher import Publisher
 from tests.console.conftest import Cli, Made
 from tests.kinds import Deliver, Eventually, Issue, JobOf, Setting, Sql, StartWorker
 
+WHY = ("--reason", "x")
+
 
 def test_a_job_is_cancelled_moved_and_promoted_by_its_key_and_each_act_is_kept(cli: Cli, job: JobOf, sql: Sql) -> None:
     [row] = sql("SELECT enqueue_job('prune_history', run_at => '2199-01-01Z', dedupe_key => 'k') AS id")
 
-    assert cli("move", "k", "2026-12-25T09:00", "--zone", "Europe/Berlin").output == "moved\n"
+    assert cli("move", "k", "2026-12-25T09:00", "--zone", "Europe/Berlin", *WHY).output == "moved\n"
     assert job(row["id"])["run_at"] == datetime(2026, 12, 25, 8, tzinfo=UTC)
-    assert cli("move", "k", "2026-12-25T09:00:00-05:00").exit_code == 0
+    assert cli("move", "k", "2026-12-25T09:00:00-05:00", *WHY).exit_code == 0
     assert job(row["id"])["run_at"] == datetime(2026, 12, 25, 14, tzinfo=UTC)
-    assert cli("promote", "k").output == "promoted\n"
+    assert cli("promote", "k", *WHY).output == "promoted\n"
     assert job(row["id"])["run_at"] <= datetime.now(UTC) + timedelta(seconds=5)
     assert cli("cancel", row["id"], "--reason", "not needed").output == "cancelled\n"
 
@@ -33,13 +35,13 @@ def test_a_job_is_cancelled_moved_and_promoted_by_its_key_and_each_act_is_kept(c
     acts = sql("SELECT action, subject, reason FROM audit ORDER BY id")
     assert [act["action"] for act in acts] == ["job.moved", "job.moved", "job.promoted", "job.cancelled"]
     assert {act["subject"] for act in acts} == {str(row["id"])}
-    assert (acts[0]["reason"], acts[-1]["reason"]) == ("no reason given", "not needed")
+    assert (acts[0]["reason"], acts[-1]["reason"]) == ("x", "not needed")
 
 
 def test_a_running_job_is_asked_to_stop(made: Made, cli: Cli, job: JobOf) -> None:
     job_id = made("running")
 
-    assert "stops at its next step" in cli("cancel", job_id).output
+    assert "stops at its next step" in cli("cancel", job_id, *WHY).output
     assert job(job_id)["cancel_requested"]
 
 
@@ -61,17 +63,17 @@ def test_a_paused_queue_rests_and_goes_on_when_resumed(
     worker("gift-card-expiry")
     job_id = publisher.send(ExpireGiftCard(gift_card_id=card(expired=True)))
 
-    assert "goes on" in cli("resume", "gift-card-expiry").output
+    assert "goes on" in cli("resume", "gift-card-expiry", *WHY).output
     eventually(lambda: sql("SELECT FROM jobs WHERE id = %s AND state = 'succeeded'", job_id))
 
-    assert "was not paused" in cli("resume", "gift-card-expiry").output
+    assert "was not paused" in cli("resume", "gift-card-expiry", *WHY).output
 
 
 def test_a_rate_is_set_for_all_workers_and_given_back_to_the_settings(cli: Cli, sql: Sql) -> None:
-    cli("rate", "sms-delivery", "2.5")
+    cli("rate", "sms-delivery", "2.5", *WHY)
     assert sql("SELECT rate_per_s FROM queue_controls") == [{"rate_per_s": 2.5}]
 
-    cli("rate", "sms-delivery", "default")
+    cli("rate", "sms-delivery", "default", *WHY)
 
     assert sql("SELECT rate_per_s FROM queue_controls") == [{"rate_per_s": None}]
     assert [row["details"] for row in sql("SELECT details FROM audit ORDER BY id")] == [
@@ -81,14 +83,15 @@ def test_a_rate_is_set_for_all_workers_and_given_back_to_the_settings(cli: Cli, 
 
 
 def test_jobs_of_the_timetable_are_asked_for_now(cli: Cli, sql: Sql) -> None:
-    assert cli("prune").exit_code == 0
-    assert cli("run", "expire_due_gift_cards", "--urgent").exit_code == 0
+    assert cli("prune", *WHY).exit_code == 0
+    assert cli("run", "expire_due_gift_cards", "--urgent", *WHY).exit_code == 0
 
     rows = sql("SELECT name, state, priority FROM jobs ORDER BY enqueued_at")
     assert [(row["name"], row["state"], row["priority"]) for row in rows] == [
         ("prune_history", "scheduled", 1),
         ("expire_due_gift_cards", "scheduled", 0),
     ]
+    assert [row["action"] for row in sql("SELECT action FROM audit")] == ["job.asked"] * 2
 
 
 def test_a_pulled_brake_is_shown_and_released_for_one_sweep(
@@ -125,20 +128,23 @@ def test_a_card_that_is_held_is_released_to_expire(
     ("words", "says"),
     [
         (["job", str(UUID(int=1))], "no job has the id or key"),
-        (["cancel", "no-such-key"], "no job has the id or key 'no-such-key'"),
-        (["move", "k", "tomorrow"], "'tomorrow' is no time"),
-        (["move", "k", "2026-12-25T09:00", "--zone", "Mars/Phobos"], "unknown time zone 'Mars/Phobos'"),
+        (["cancel", "no-such-key", "--reason", "x"], "no job has the id or key 'no-such-key'"),
+        (["move", "k", "tomorrow", "--reason", "x"], "'tomorrow' is no time"),
+        (
+            ["move", "k", "2026-12-25T09:00", "--zone", "Mars/Phobos", "--reason", "x"],
+            "unknown time zone 'Mars/Phobos'",
+        ),
         (["retry", str(UUID(int=1)), "--reason", "x", "--yes"], "no job has the id"),
         (["retry", "--reason", "x"], "give the jobs' ids, or --name NAME --all"),
         (["retry", "--name", "no_such", "--all", "--reason", "x"], "no message is called 'no_such'"),
-        (["rate", "sms-delivery", "0"], "to stop a queue, use pause"),
-        (["rate", "sms-delivery", "fast"], "'fast' is no rate"),
+        (["rate", "sms-delivery", "0", "--reason", "x"], "to stop a queue, use pause"),
+        (["rate", "sms-delivery", "fast", "--reason", "x"], "'fast' is no rate"),
         (["pause", "nowhere", "--reason", "x"], "no queue is called 'nowhere'"),
         (["jobs", "--state", "done"], "no state is called 'done'"),
         (["release", "brake", "--reason", "x"], "the brake is not pulled"),
         (["release", str(UUID(int=1)), "--reason", "x"], "is held"),
         (["release", "everything", "--reason", "x"], "neither 'brake' nor 'breaker' nor a card's id"),
-        (["run", "expire_gift_card"], "expire_gift_card needs fields"),
+        (["run", "expire_gift_card", "--reason", "x"], "expire_gift_card needs fields"),
         (["story", str(UUID(int=1))], "there is no card"),
     ],
 )
@@ -155,7 +161,7 @@ def test_too_late_is_said_in_one_line(made: Made, cli: Cli) -> None:
 
     for words in (["cancel"], ["move"], ["promote"]):
         times = ["2026-12-25T09:00"] if words == ["move"] else []
-        result = cli(*words, job_id, *times)
+        result = cli(*words, job_id, *times, *WHY)
         assert (result.exit_code, result.stderr) == (1, f"error: too late: {job_id} has started or ended\n")
 
 

@@ -47,7 +47,7 @@ def test_a_story_tells_jobs_deliveries_and_ledger_in_order_and_no_address(
         ("job", "send_expiry_reminder", "asked for"),
         ("job", "send_expiry_reminder", "skipped"),
     ]
-    assert rows[-1]["words"] == "not sent, since the card has expired"
+    assert rows[-1]["words"].startswith("not sent, since the card has expired (status EXPIRED")
     output = cli("story", card_id).output
     assert "WXYZ" in output
     assert "c…@e….com" in output
