@@ -1,7 +1,7 @@
 # Type 'make' for the way in. Every target first makes .venv, at once when that is done.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test templates check up down status logs lock clean
+.PHONY: help install demo test templates bench check up down status logs lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -24,6 +24,9 @@ test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pyte
 
 templates: install ## Render every template in every language to HTML and PNG, and check them
 	@$(PYTHON) -m services.delivery.preview
+
+bench: install ## Print which figures there are; ARGS=mail measures them
+	@$(PYTHON) -m bench $(ARGS)
 
 check: install ## Look for mistakes without running anything: format, lint, types, imports
 	@.venv/bin/ruff format --check .

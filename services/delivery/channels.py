@@ -74,7 +74,7 @@ def _prepare_email(card: Card, delivery: Delivery, to: str) -> Prepared:
     about = view(card, delivery, to)
     language = words.language_of(delivery.template_id, about.locale)
     message = email.compose(about, delivery.template_id, to, delivery.id, settings())
-    return Prepared(message, language, words.version(delivery.template_id, language))
+    return Prepared(email.letter(message, to), language, words.version(delivery.template_id, language))
 
 
 def _prepare_sms(card: Card, delivery: Delivery, to: str) -> Prepared:
@@ -98,7 +98,7 @@ EMAIL = Channel(
     address=email_address,
     providers=lambda: list(relays()),
     prepare=_prepare_email,
-    send=lambda provider, message, to, _: email.send(message, to, relays()[provider]),
+    send=lambda provider, letter, *_: email.send(letter, relays()[provider]),
     quiet=lambda: settings().email_quiet_hours,
     zones=lambda card, _: [zone(card.time_zone)],
     message_id=lambda delivery: email.message_id(delivery.id, settings()),

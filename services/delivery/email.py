@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import smtplib
 import socket
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import policy
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
@@ -22,6 +24,21 @@ from shared.settings import Settings
 FINAL_TIMEOUT_S = 600.0
 # How Postfix, Exim and Amazon SES name a message they took; bounces may carry that name.
 QUEUE_IDS = (r"queued as ([\w.-]+)", r"\bid=([\w.-]+)", r"\bok ([\w.-]{8,})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Hold a message as it goes over the line to one recipient, by whichever relay. Its repr shows nothing private.
+
+    Parameters:
+        body: with CRLF at the end of each line, and doubled dots (RFC 5321 4.5.2).
+        utf8: an address goes beyond ASCII, so the relay must offer SMTPUTF8 (RFC 6531).
+    """
+
+    sender: str
+    to: str = field(repr=False)
+    body: bytes = field(repr=False)
+    utf8: bool
 
 
 def compose(
@@ -77,8 +94,24 @@ def _add_image(message: EmailMessage, png: bytes, cid: str) -> None:
     html.add_related(png, "image", "png", cid=f"<{cid}>", filename="gift-card-code.png", disposition="inline")
 
 
-def send(message: EmailMessage, to: str, settings: Settings, *, final_timeout_s: float = FINAL_TIMEOUT_S) -> Accepted:
-    """Hand a message to the relay for one recipient, over this thread's open connection.
+def letter(message: EmailMessage, to: str) -> Letter:
+    """Write a message out for one recipient. Done before an attempt begins: what fails here was never on its way.
+
+    Raises:
+        ProviderError: content, when a header cannot be written as it is.
+    """
+    sender = parseaddr(str(message["From"]))[1]
+    utf8 = not (sender + to).isascii()
+    try:
+        body = message.as_bytes(policy=policy.SMTPUTF8 if utf8 else policy.SMTP)
+    except (ValueError, MessageError) as error:
+        raise ProviderError(ErrorClass.CONTENT, "header", f"a header cannot be written: {error}") from None
+    body = re.sub(rb"(?m)^\.", b"..", body)
+    return Letter(sender, to, body if body.endswith(b"\r\n") else body + b"\r\n", utf8)
+
+
+def send(letter: Letter, settings: Settings, *, final_timeout_s: float = FINAL_TIMEOUT_S) -> Accepted:
+    """Hand a letter to the relay, over this thread's open connection.
 
     Parameters:
         final_timeout_s: longest wait for the answer to the final dot; shorter than the default makes duplicates.
@@ -86,15 +119,12 @@ def send(message: EmailMessage, to: str, settings: Settings, *, final_timeout_s:
     Raises:
         ProviderError: unknown, when the final dot was sent and no answer came; any other class: it was not accepted.
     """
-    sender = parseaddr(str(message["From"]))[1]
-    utf8 = not (sender + to).isascii()
-    body = _body(message, utf8=utf8)
-    connection = smtp.begin(settings, sender, len(body), utf8=utf8)
+    connection = smtp.begin(settings, letter.sender, len(letter.body), utf8=letter.utf8)
     try:
         with smtp.lost_is_transient(connection):
-            smtp.expect(connection.rcpt(to))
+            smtp.expect(connection.rcpt(letter.to))
             smtp.expect(connection.docmd("DATA"), 354)
-            connection.send(body)
+            connection.send(letter.body)
         accepted = _finish(connection, final_timeout_s)
     except ProviderError as error:
         smtp.settle(connection, settings, error)
@@ -104,12 +134,6 @@ def send(message: EmailMessage, to: str, settings: Settings, *, final_timeout_s:
         raise
     smtp.park(connection, settings)
     return accepted
-
-
-def _body(message: EmailMessage, *, utf8: bool) -> bytes:
-    body = message.as_bytes(policy=policy.SMTPUTF8 if utf8 else policy.SMTP)
-    body = re.sub(rb"(?m)^\.", b"..", body)  # RFC 5321 4.5.2
-    return body if body.endswith(b"\r\n") else body + b"\r\n"
 
 
 def _finish(connection: smtplib.SMTP, timeout_s: float) -> Accepted:

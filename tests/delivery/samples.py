@@ -48,7 +48,7 @@ def send_gift(outside: Outside, to: str = MAIL_TO, *, final_timeout_s: float = 5
     """E-mail the sample card; ``fields`` are settings."""
     settings = settings_for(outside, **({"smtp_timeout_s": 5} | fields))
     message = email.compose(card(), "gift_card", to, DELIVERY, settings)
-    return email.send(message, to, settings, final_timeout_s=final_timeout_s)
+    return email.send(email.letter(message, to), settings, final_timeout_s=final_timeout_s)
 
 
 def refused(act: Callable[..., object], *args: Any, **how: Any) -> ProviderError:

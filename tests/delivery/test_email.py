@@ -109,7 +109,7 @@ def test_a_name_in_another_script_arrives_readable(outside: Outside) -> None:
     settings = settings_for(outside)
     message = compose(card(recipient_name='美亜, "M"', sender_name="Zoë 🎁"), "gift_card", MAIL_TO, DELIVERY, settings)
 
-    email.send(message, MAIL_TO, settings)
+    email.send(email.letter(message, MAIL_TO), settings)
 
     assert received(outside)["To"].addresses[0].display_name == '美亜, "M"'
     assert received(outside)["Subject"] == "Zoë 🎁 sent you a €25.00 gift card"
@@ -121,7 +121,7 @@ def test_a_line_that_begins_with_a_dot_arrives_whole(outside: Outside) -> None:
     message["From"], message["To"], message["Subject"] = settings.mail_from, MAIL_TO, "dots"
     message.set_content(".\n..\n.end\n", cte="7bit")
 
-    email.send(message, MAIL_TO, settings)
+    email.send(email.letter(message, MAIL_TO), settings)
 
     assert received(outside).get_content().split() == [".", "..", ".end"]
 
@@ -223,3 +223,23 @@ def test_a_server_that_is_not_there_is_transient(outside: Outside) -> None:
         error = refused(send_gift, outside, smtp_port=taken.getsockname()[1])
 
     assert (error.error_class, error.code) == (ErrorClass.TRANSIENT, "no_connection")
+
+
+def test_a_letter_is_written_before_it_goes_and_reads_the_same_at_every_relay() -> None:
+    message = email.compose(card(personal_message="."), "gift_card", MAIL_TO, DELIVERY, settings_for())
+
+    letter = email.letter(message, MAIL_TO)
+
+    assert (letter.to, letter.sender, letter.utf8) == (MAIL_TO, "gifts@example.com", False)
+    assert b"\n" not in letter.body.replace(b"\r\n", b"")
+    assert [line for line in letter.body.split(b"\r\n") if line.startswith(b".") and line[1:2] != b"."] == []
+    assert MAIL_TO not in repr(letter)
+
+
+def test_a_message_that_cannot_be_written_out_never_begins_an_attempt() -> None:
+    message = email.compose(card(), "gift_card", MAIL_TO, DELIVERY, settings_for())
+    message.set_payload("\ud800")  # half a character
+
+    error = refused(email.letter, message, MAIL_TO)
+
+    assert error.error_class is ErrorClass.CONTENT
