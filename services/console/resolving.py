@@ -10,7 +10,7 @@ import typer
 from services.console import actions, tables
 from services.console.asking import CHANNELS, ask
 from services.console.session import As, AsJson, Limit, Refused, Why, connected, known, operator
-from shared import db
+from shared import db, facts
 from shared.messages import ResendGiftCard
 
 STATES = ["scheduled", "queued", "sending", "sent", "delivered", "bounced", "failed", "unconfirmed"]
@@ -69,11 +69,6 @@ SENT_AGAIN: LiteralString = """
 UPDATE deliveries SET reason = 'sent_again', settled_by = 'operator', updated_at = clock_timestamp() WHERE id = %s
 """
 
-TELL: LiteralString = """
-INSERT INTO events (type, subject, data) SELECT 'delivery.sent', gift_card_id,
-    jsonb_build_object('delivery_id', id, 'kind', kind, 'channel', channel) FROM deliveries WHERE id = %s
-"""
-
 
 def deliveries(
     state: Annotated[str | None, typer.Option(help=", ".join(STATES))] = None,
@@ -127,7 +122,8 @@ def resolve(
         found = _unknown(connection, delivery)
         if arrived:
             connection.execute(ARRIVED, (delivery,))
-            connection.execute(TELL, (delivery,))
+            about = {"kind": found["kind"], "channel": found["channel"]}
+            facts.tell(connection, "delivery.sent", found["gift_card_id"], delivery_id=str(delivery), **about)
             line = "it counts as sent"
         else:
             line = _send_again(connection, found, who, reason)

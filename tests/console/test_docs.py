@@ -38,6 +38,7 @@ PAGES = [
     "docs/operations.md",
     "docs/decisions.md",
     "docs/job_states.md",
+    "docs/webhooks.md",
 ]
 # How the code names an outcome: the first word that each of these is called with.
 REASON = re.compile(r"\b(Skipped|Rejected|PermanentError|RetryLater|BadMessage)\(\s*\"([a-z_]+)\"")
