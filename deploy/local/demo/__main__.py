@@ -32,6 +32,7 @@ LIVE_TOKENS = 150
 HASTE = {
     "JOBS_BACKOFF_S": json.dumps({"send_gift_card_email": [2, 4, 8], "send_gift_card_sms": [2, 4, 8]}),
     "JOBS_SETTLE_S": "2",
+    "JOBS_TIMETABLE__PLAN_EXPIRY_REMINDERS__CRON": "0 0 1 1 *",  # the story says when, not the minute it is told in
     "JOBS_SMS_QUIET_HOURS": "",  # it is night for some of these people
     "JOBS_UNKNOWN_CARD_GRACE_S": "4",
     "JOBS_UNKNOWN_MESSAGE_GRACE_S": "4",

@@ -224,6 +224,7 @@ def bad_input(up: Upstream) -> None:
     for to in up.people(4):
         card = up.case("a bad address: by SMS instead", to, up.shop.issue(to, email=f"{to.name}@localhost"), texts=1)
         up.publisher.send(SendGiftCardEmail(gift_card_id=card))
+        to = up.someone()
         card = up.case("a bad number: by e-mail instead", to, up.shop.issue(to, phone="+1415555"), mails=1)
         up.publisher.send(SendGiftCardSms(gift_card_id=card), priority="urgent")
         up.publisher.send(DeliverGiftCard(gift_card_id=uuid4(), method="email"))
