@@ -21,7 +21,6 @@ IdOrKey = Annotated[str, typer.Argument(metavar="ID|KEY", help="A job's id, or i
 Queue = Annotated[str, typer.Argument(metavar="QUEUE", help=f"One of {', '.join(QUEUES)}.")]
 ByQueue = Annotated[str | None, typer.Option(help="Only this queue.")]
 ByName = Annotated[str | None, typer.Option(help="Only this message, such as send_gift_card_email.")]
-Why = Annotated[str, typer.Option("--reason", help="Why; kept with what you do. No names or addresses.")]
 As = Annotated[str | None, typer.Option("--as", metavar="LOGIN", help="Who acts; you, by default.")]
 CardId = Annotated[UUID, typer.Argument(metavar="CARD", help="A gift card's id.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
@@ -29,6 +28,17 @@ Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")
 
 class Refused(Exception):
     """Say why the console does not do what it was asked."""
+
+
+def _kept(reason: str) -> str:
+    if not reason.strip() or "@" in reason or "+" in reason:
+        raise Refused("--reason: say why, without an address or number (no @ and no +): it is kept for ever")
+    return reason
+
+
+Why = Annotated[
+    str, typer.Option("--reason", callback=_kept, help="Why; kept with what you do. No names or addresses.")
+]
 
 
 class Commands(TyperGroup):

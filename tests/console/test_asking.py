@@ -122,3 +122,13 @@ def test_a_login_that_cannot_be_kept_is_refused(card: Issue, cli: Cli) -> None:
 
 def test_a_reason_is_needed(card: Issue, cli: Cli) -> None:
     assert cli("resend", card()).exit_code == 2
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "she is ada@example.com", "call +1 415"])
+def test_a_reason_says_something_and_holds_no_address_whatever_the_act(cli: Cli, sql: Sql, reason: str) -> None:
+    for words in (["pause", "sms-delivery"], ["prune"], ["suppress", "email", "ada@example.com"]):
+        result = cli(*words, "--reason", reason)
+
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "it is kept for ever" in result.stderr
+    assert sql(ASKED) == sql(KEPT) == []

@@ -115,8 +115,9 @@ def test_the_sql_on_a_page_runs(page: str, database: str, card: Issue) -> None:
 def test_every_console_command_on_a_page_exists() -> None:
     names = {command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback}
     for page in PAGES:
-        used = re.findall(r"services\.console\.cli ([a-z-]+)|`console ([a-z-]+)", (ROOT / page).read_text())
-        assert {a or b for a, b in used} <= names, page
+        text = (ROOT / page).read_text()
+        used = re.findall(r"(?:services\.console\.cli |`console |^(?:\$ )?console )([a-z-]+)", text, re.M)
+        assert set(used) <= names, page
 
 
 def test_every_example_in_a_commands_help_is_accepted() -> None:

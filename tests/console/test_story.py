@@ -11,6 +11,7 @@ import pytest
 
 import services.delivery.actors
 import services.expiry.actors  # noqa: F401  # registers the actors
+from services.console import story
 from services.console.why import CLAUSES
 from shared import db, suppressions
 from shared.messages import DeliverGiftCard, ExpireGiftCard, SendExpiryReminder, SendGiftCardEmail, SendGiftCardSms
@@ -204,3 +205,23 @@ def test_every_reason_in_the_code_has_its_words() -> None:
     code = "\n".join(file.read_text() for part in ("shared", "services") for file in (ROOT / part).rglob("*.py"))
     missing = set(REASON.findall(code)) - CLAUSES.keys() - {"sent_by_this_job"}
     assert missing == set(), f"services/console/why.py has no words for {', '.join(sorted(missing))}"
+
+
+def test_a_story_reads_no_whole_table_of_jobs_or_reports(card: Issue, sql: Sql) -> None:
+    card_id = card()
+    sql(
+        "INSERT INTO jobs (name, queue, state, gift_card_id, finished_at)"
+        " SELECT 'expire_gift_card', 'gift-card-expiry', 'skipped', gen_random_uuid(), clock_timestamp() FROM generate_series(1, 20000)"
+    )
+    sql(
+        "INSERT INTO provider_events (provider, event_id, delivery_id, provider_id, body, applied_at) SELECT 'twilio',"
+        " n::text, gen_random_uuid(), n::text, '{}', clock_timestamp() FROM generate_series(1, 20000) n"
+    )
+    sql("ANALYZE jobs, provider_events")
+
+    with db.transaction() as connection:
+        for statement in (story.PAST, story.AHEAD):
+            rows = connection.execute("EXPLAIN " + statement, {"card": card_id, "hashes": []}).fetchall()
+            plan = "\n".join(row["QUERY PLAN"] for row in rows)
+            assert "Seq Scan on jobs" not in plan, plan
+            assert "Seq Scan on provider_events" not in plan, plan
