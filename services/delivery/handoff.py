@@ -57,8 +57,9 @@ def _channels(card: Card, method: str) -> list[str]:
 
 def _hand_over(connection: db.Connection, job: Job, card: Card, channel: str) -> bool:
     delivery = deliveries.gift(connection, job, card, channel, "gift_card")
-    if delivery.job_id != job.id or delivery.state != "queued":
+    if delivery.job_id != job.id or delivery.state not in ("scheduled", "queued"):
         return False
+    deliveries.end(connection, delivery, "queued")
     send = SENDS[channel](gift_card_id=card.id, delivery_id=delivery.id)
     enqueue(
         connection,

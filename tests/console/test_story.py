@@ -133,7 +133,10 @@ def test_what_lies_ahead_comes_last_with_the_wish_it_serves(card: Issue, sql: Sq
     assert (will["at"], will["what"]) == ("2149-12-25T08:00:00+00:00", "deliver_gift_card")
     assert will["words"] == "2149-12-25T09:00 in Europe/Berlin"
     assert (end["what"], end["words"]) == ("expire", "with 25.00 EUR, unless it is extended")
-    assert told["answers"] == ["deliver_gift_card will run at 2149-12-25 08:00:00 UTC"]
+    assert told["answers"] == [
+        "gift by email: not sent yet",
+        "deliver_gift_card will run at 2149-12-25 08:00:00 UTC",
+    ]
     assert "by orders, to run at 2149-12-25 08:00:00, 2149-12-25T09:00 in Europe/Berlin" in cli("story", card_id).output
 
 

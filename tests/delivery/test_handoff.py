@@ -71,7 +71,8 @@ def test_a_delivery_in_the_future_waits_as_a_row_and_is_never_early(
     deliver(asked)
 
     assert (job(asked.id)["state"], job(asked.id)["run_at"], job(asked.id)["attempt"]) == ("scheduled", at, 0)
-    assert sql("SELECT FROM deliveries") == []
+    assert [row["state"] for row in sql("SELECT state FROM deliveries")] == ["scheduled"]
+    assert sql("SELECT FROM jobs WHERE name LIKE 'send_%%'") == []
 
 
 def test_a_past_time_within_a_day_is_sent_now_and_an_older_one_is_rejected(
@@ -220,3 +221,55 @@ def test_a_gift_goes_from_a_message_through_rows_and_queues_to_its_inbox(
 
     eventually(lambda: len(outside.messages()) == 2)
     assert {m["channel"] for m in outside.messages()} == {"email", "sms"}
+
+
+def states(sql: Sql) -> list[tuple[Any, ...]]:
+    rows = sql("SELECT recipient_version, channel, state, reason FROM deliveries ORDER BY recipient_version, channel")
+    return [tuple(row.values()) for row in rows]
+
+
+@pytest.mark.parametrize("door", ["amqp", "sql"])
+def test_what_is_asked_for_later_is_on_record_as_a_delivery_and_ends_with_its_job(
+    door: str, card: Card, deliver: Deliver, sql: Sql
+) -> None:
+    at = datetime.now(UTC) + timedelta(days=30)
+    message = DeliverGiftCard(gift_card_id=card(), method="both", deliver_at=at)
+    if door == "amqp":
+        deliver(Envelope(message, run_at=at, dedupe_key="order-9"))
+    else:
+        sql("SELECT enqueue_job('deliver_gift_card', %s::jsonb, dedupe_key => 'order-9')", message.model_dump_json())
+    scheduled = states(sql)
+
+    sql("SELECT cancel_job('order-9')")
+
+    assert scheduled == [(1, "email", "scheduled", None), (1, "sms", "scheduled", None)]
+    assert states(sql) == [(1, "email", "cancelled", "cancelled"), (1, "sms", "cancelled", "cancelled")]
+
+
+def test_a_scheduled_delivery_to_a_recipient_who_was_replaced_ends_and_the_present_one_gets_it(
+    card: Card, deliver: Deliver, sql: Sql
+) -> None:
+    card_id, at = card(), datetime.now(UTC) + timedelta(days=30)
+    asked = Envelope(DeliverGiftCard(gift_card_id=card_id, method="email", deliver_at=at), run_at=at)
+    deliver(asked)
+
+    sql("UPDATE gift_cards SET recipient_email = 'new@example.com' WHERE id = %s", card_id)
+    sql("UPDATE jobs SET run_at = clock_timestamp()")
+    deliver(asked)
+
+    assert states(sql) == [(1, "email", "skipped", "recipient_changed"), (2, "email", "queued", None)]
+    assert handed_on(sql, card_id) == ["send_gift_card_email"]
+
+
+def test_a_scheduled_delivery_of_a_card_that_is_over_says_why_it_was_not_made(
+    card: Card, deliver: Deliver, sql: Sql
+) -> None:
+    card_id, at = card(), datetime.now(UTC) + timedelta(days=30)
+    asked = Envelope(DeliverGiftCard(gift_card_id=card_id, method="email", deliver_at=at), run_at=at)
+    deliver(asked)
+
+    sql("UPDATE gift_cards SET status = 'REDEEMED' WHERE id = %s", card_id)
+    sql("UPDATE jobs SET run_at = clock_timestamp()")
+    deliver(asked)
+
+    assert states(sql) == [(1, "email", "skipped", "redeemed")]
