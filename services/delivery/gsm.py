@@ -9,6 +9,7 @@ BASIC = set(
     "abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 EXTENDED = set("^{}\\[~]|€\f")  # an escape and a character each
+_GSM_7 = BASIC | EXTENDED
 _ALIKE = {
     **dict.fromkeys("‘’‚‛′´`", "'"),
     **dict.fromkeys("“”„‟″«»", '"'),
@@ -46,7 +47,7 @@ def _fitting(c: str) -> str:
 
 def fits(text: str) -> bool:
     """Tell whether a text is GSM-7 alone."""
-    return all(c in BASIC or c in EXTENDED for c in text)
+    return _GSM_7.issuperset(text)
 
 
 def segments(text: str) -> int:
