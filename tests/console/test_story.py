@@ -214,7 +214,8 @@ def test_a_story_reads_no_whole_table_of_jobs_or_reports(card: Issue, sql: Sql) 
     card_id = card()
     sql(
         "INSERT INTO jobs (name, queue, state, gift_card_id, finished_at)"
-        " SELECT 'expire_gift_card', 'gift-card-expiry', 'skipped', gen_random_uuid(), clock_timestamp() FROM generate_series(1, 20000)"
+        " SELECT 'expire_gift_card', 'gift-card-expiry', 'skipped', gen_random_uuid(), clock_timestamp()"
+        " FROM generate_series(1, 20000)"
     )
     sql(
         "INSERT INTO provider_events (provider, event_id, delivery_id, provider_id, body, applied_at) SELECT 'twilio',"
