@@ -18,11 +18,13 @@ WITH silent AS (
     ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED
 ), ended AS (
     UPDATE deliveries d SET updated_at = clock_timestamp(),
-        state = CASE WHEN d.state <> 'queued' THEN 'unconfirmed'
+        state = CASE WHEN d.state IN ('sending', 'unconfirmed') THEN 'unconfirmed'
             WHEN s.cancel_requested THEN 'cancelled' ELSE 'failed' END,
-        reason = CASE WHEN d.state <> 'queued' THEN 'held' WHEN s.cancel_requested THEN 'cancelled' ELSE 'stalled' END
+        reason = CASE WHEN d.state IN ('sending', 'unconfirmed') THEN 'held'
+            WHEN s.cancel_requested THEN 'cancelled' ELSE 'stalled' END
     FROM silent s WHERE (s.cancel_requested OR s.given_up) AND d.gift_card_id = s.gift_card_id
-        AND (d.job_id = s.id OR d.id::text = s.delivery_id) AND d.state IN ('queued', 'sending', 'unconfirmed')
+        AND (d.job_id = s.id OR d.id::text = s.delivery_id)
+        AND d.state IN ('scheduled', 'queued', 'sending', 'unconfirmed')
     RETURNING d.id, d.gift_card_id, d.kind, d.channel, d.state, d.reason
 ), told AS (
     INSERT INTO events (type, subject, data)

@@ -61,6 +61,7 @@ def test_a_job_that_goes_silent_again_and_again_is_failed(
     ("was", "cancelled", "becomes", "told"),
     [
         ("queued", False, ("failed", "stalled"), ["stalled"]),
+        ("scheduled", False, ("failed", "stalled"), ["stalled"]),
         ("sending", False, ("unconfirmed", "held"), []),  # it may have arrived
         ("unconfirmed", False, ("unconfirmed", "held"), []),
         ("queued", True, ("cancelled", "cancelled"), []),
