@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class ErrorClass(StrEnum):
-    """Say what an error calls for (design section 6)."""
+    """Say what an error calls for."""
 
     TRANSIENT = "transient"  # try again
     RATE_LIMITED = "rate_limited"  # try again when they say so; no attempt is burnt
@@ -137,6 +137,8 @@ TWILIO: Mapping[int, ErrorClass] = {
     **dict.fromkeys((21701, 21703, 21704, 21705, 30010, 30018, 30024, 30032, 30033, 30034, 30035), S),
     **dict.fromkeys((20500, 30410), U),
 }
+# Of those that pass, some pass seldom: so many tries, then the other channel.
+TWILIO_TRIES: Mapping[str, int] = {"30003": 3, "30008": 2}
 TWILIO_WAIT_S: Mapping[int, float] = {
     20429: 30.0,  # when it comes without Retry-After
     **dict.fromkeys((30023, 30027, 30610, 30047), 3600.0),  # daily caps and quiet hours: ask again every hour

@@ -9,7 +9,7 @@ from services.delivery import bounces, breakers, deliveries, fallback, hours
 from services.delivery.channels import Channel, Prepared
 from services.delivery.decision import Refused, decide
 from services.delivery.deliveries import Delivery
-from services.delivery.providers import Accepted, ErrorClass, ProviderError
+from services.delivery.providers import TWILIO_TRIES, Accepted, ErrorClass, ProviderError
 from services.delivery.reports import inbox
 from shared import db, facts, metrics
 from shared.actor import Outcome
@@ -175,11 +175,10 @@ def _refused(job: Job, card: Card, delivery: Delivery, error: ProviderError, pro
             _record(job, delivery, "queued", reason, result=error, provider=provider)
             raise RetryLater(reason, after_s=error.after_s or LIMIT_WAIT_S, detail=said)
         case ErrorClass.TRANSIENT:
-            last = job.attempt >= job.max_attempts
-            if last:
+            if job.attempt >= TWILIO_TRIES.get(error.code, job.max_attempts):
                 _give_up(job, card, delivery, error, provider)
-            else:
-                _record(job, delivery, "queued", reason, result=error, provider=provider)
+                raise PermanentError("retries_exhausted", said)
+            _record(job, delivery, "queued", reason, result=error, provider=provider)
             raise Transient(reason, said, after_s=error.after_s)
         case _:
             _give_up(job, card, delivery, error, provider)

@@ -10,6 +10,7 @@ import pytest
 import services.delivery.actors  # noqa: F401  # registers the actors
 from services.delivery.providers import SMTP_ENHANCED, SMTP_REPLY, TWILIO, ErrorClass
 from shared.messages import SendGiftCardEmail, SendGiftCardSms
+from shared.wire import Envelope
 from tests.delivery.test_providers import SMTP_TABLE, TWILIO_TABLE
 from tests.kinds import Deliver, Issue, JobOf, Row, Sql
 from tests.outside import FROM_NUMBER, Outside
@@ -33,7 +34,7 @@ OUTCOMES = {
     ErrorClass.SENDER: Outcome("scheduled", "sender", 0, "queued"),
     ErrorClass.UNKNOWN: Outcome("scheduled", "settling", 0, "unconfirmed"),
 }
-# What services/delivery/providers.py sorts besides the table of reference/delivery-facts.md.
+# What services/delivery/providers.py sorts besides the tables of test_providers.py.
 BESIDES = {
     ErrorClass.TRANSIENT: "455; 550 5.3.2",
     ErrorClass.RECIPIENT: "550 5.1.0; 550 5.4.6; 556",
@@ -168,3 +169,22 @@ def test_no_code_of_the_program_is_left_out_here() -> None:
     assert {code for codes in TEXTS.values() for code in codes} >= set(TWILIO) - {21604}
     assert [code for code in SMTP_ENHANCED if code.count(".") == 2 and code not in said] == []
     assert [code for code in SMTP_REPLY if code not in bare] == []
+
+
+@pytest.mark.parametrize(("code", "tries"), [(30003, 3), (30008, 2)])
+def test_a_phone_that_stays_out_of_reach_is_tried_so_often_and_then_the_mail_goes(
+    code: int, tries: int, card: Issue, deliver: Deliver, outside: Outside, job: JobOf, sql: Sql
+) -> None:
+    outside.behave("sms", "refuse", code=code, times=None)
+    asked = Envelope(SendGiftCardSms(gift_card_id=card()))
+
+    for _ in range(tries):
+        sql("UPDATE jobs SET run_at = clock_timestamp() WHERE id = %s", asked.id)
+        deliver(asked)
+
+    assert (job(asked.id)["state"], job(asked.id)["reason"], job(asked.id)["attempt"]) == (
+        "failed",
+        "retries_exhausted",
+        tries,
+    )
+    assert [row["channel"] for row in sql("SELECT channel FROM deliveries WHERE state = 'queued'")] == ["email"]

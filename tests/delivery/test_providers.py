@@ -1,4 +1,4 @@
-"""Every code of reference/delivery-facts.md has its class, and no provider's words give anything away."""
+"""Every code that providers document has its class, and no provider's words give anything away."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from shared.messages import DeliverGiftCard
 from shared.wall_time import end_of, instant, zone
 from tests.kinds import Issue, Sql
 
-# What reference/delivery-facts.md lists: zone, wall-clock time, UTC. A gap moves forward, a fold means the first.
+# Zone, wall-clock time, UTC. A gap moves forward, a fold means the first.
 CASES = [
     ("America/New_York", "2026-03-08T02:30", "2026-03-08T07:30"),
     ("Europe/London", "2026-03-29T01:30", "2026-03-29T01:30"),
