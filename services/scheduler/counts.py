@@ -40,7 +40,7 @@ HELD = [
         "Deliveries of whose last attempt nobody knows the end, by why they wait.",
         ("channel", "reason"),
         "SELECT channel, coalesce(reason, state), count(*) FROM deliveries"
-        " WHERE state IN ('sending', 'unconfirmed') GROUP BY 1, 2",
+        " WHERE state IN ('sending', 'unconfirmed') AND reason IS DISTINCT FROM 'sent_again' GROUP BY 1, 2",
     ),
     Gauge(
         "breakers_open", "Providers that nothing is sent through.", ("provider",), "SELECT provider, 1 FROM breakers"
