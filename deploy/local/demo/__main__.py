@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from deploy.local import stack, state
 from deploy.local.demo import page, stories, verdict
 from deploy.local.demo.shop import Shop
-from deploy.local.demo.stories import Upstream
+from deploy.local.demo.upstream import SOURCE, Upstream
 from deploy.local.errors import StackError
 from deploy.local.stack import Stack
 from shared.publisher import Publisher
@@ -40,8 +40,10 @@ HASTE = {
         f"JOBS_QUEUES__{queue}__RATE_PER_S": "100" for queue in ("EMAIL_DELIVERY", "SMS_DELIVERY", "SCHEDULED_DELIVERY")
     },
 }
+# Published messages become rows when a worker reads them; what they lead to is written with their end.
 PROGRESS = """
-SELECT count(*) FILTER (WHERE finished_at IS NOT NULL) AS done, count(*) AS jobs FROM jobs
+SELECT (SELECT count(*) FROM jobs WHERE source IN (%s, 'seed', 'mistakes', 'amqp')) AS arrived,
+    count(*) FILTER (WHERE finished_at IS NOT NULL) AS done, count(*) AS jobs FROM jobs
 WHERE finished_at IS NOT NULL OR run_at < clock_timestamp() + interval '15 seconds'
 """
 
@@ -83,11 +85,11 @@ def live(running: Stack, chance: random.Random, console: Console) -> dict[str, A
     )  # fmt: skip
     with (
         psycopg.connect(running.env["JOBS_DATABASE_URL"], autocommit=True, row_factory=dict_row) as connection,
-        Publisher(running.env["JOBS_RABBITMQ_URL"], source="demo") as publisher,
+        Publisher(running.env["JOBS_RABBITMQ_URL"], source=SOURCE) as publisher,
         bar,
     ):
         upstream = Upstream(Shop(connection, key, chance), publisher, running.env["JOBS_RABBITMQ_URL"], outside, chance)
-        _play(upstream, _watcher(connection, bar))
+        _play(upstream, _watcher(upstream, bar))
         inbox = requests.get(f"{outside}/messages.json", timeout=30).json()
         return verdict.report(connection, upstream.cases, inbox, LIVE_TOKENS)
 
@@ -107,17 +109,17 @@ def _play(up: Upstream, finish: Callable[[str], None]) -> None:
     finish("reminders")
 
 
-def _watcher(connection: psycopg.Connection[Any], bar: Progress) -> Callable[[str], None]:
-    """Give a function that shows the progress until all jobs have ended, or patience has."""
+def _watcher(up: Upstream, bar: Progress) -> Callable[[str], None]:
+    """Give a function that shows the progress until all that was asked for has ended, or patience has."""
     task = bar.add_task("", total=None)
 
     def finish(what: str) -> None:
-        deadline, calm = time.monotonic() + PATIENCE_S, 0
-        while calm < 3 and time.monotonic() < deadline:
-            done, jobs = (connection.execute(PROGRESS).fetchone() or {}).values()
-            bar.update(task, description=what, completed=done, total=jobs)
-            calm = calm + 1 if done == jobs else 0  # a message may still be on its way to a row
+        deadline, ended = time.monotonic() + PATIENCE_S, False
+        while not ended and time.monotonic() < deadline:
             time.sleep(0.3)
+            arrived, done, jobs = (up.shop.connection.execute(PROGRESS, (SOURCE,)).fetchone() or {}).values()
+            bar.update(task, description=what, completed=done, total=jobs)
+            ended = arrived >= up.published and done == jobs
 
     return finish
 

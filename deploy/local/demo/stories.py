@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
-import pika
 import requests
 
-from deploy.local.demo.people import Person, person
-from deploy.local.demo.shop import Shop
+from deploy.local.demo.people import Person
+from deploy.local.demo.upstream import Upstream
 from shared.enqueue import cancel, enqueue, reschedule
 from shared.messages import (
     CleanupExpiredTokens,
@@ -26,54 +23,10 @@ from shared.messages import (
     SendGiftCardEmail,
     SendGiftCardSms,
 )
-from shared.publisher import Publisher
 from shared.wire import Envelope
 
 SOON_S = 8
 Change = Callable[[], object]
-
-
-@dataclass
-class Case:
-    """One card and what its people must have got at the end: number of mails and texts, and to whom never."""
-
-    story: str
-    card_id: UUID
-    mails: int = 0
-    texts: int = 0
-    to: tuple[str, ...] = ()
-    not_before: datetime | None = None
-
-
-@dataclass
-class Upstream:
-    """The doors that upstream has, and what it has done through them."""
-
-    shop: Shop
-    publisher: Publisher
-    amqp_url: str
-    outside_url: str
-    chance: random.Random
-    cases: list[Case] = field(default_factory=list)
-    _people: int = 0
-
-    def someone(self) -> Person:
-        """Give the next person."""
-        self._people += 1
-        return person(self._people, self.chance)
-
-    def people(self, number: int) -> Iterator[Person]:
-        """Give the next persons."""
-        return (self.someone() for _ in range(number))
-
-    def case(self, story: str, to: Person, card_id: UUID, **expected: object) -> UUID:
-        """Note what must come of a card."""
-        self.cases.append(Case(story, card_id, to=(to.email, to.phone), **expected))  # type: ignore[arg-type]
-        return card_id
-
-    def misbehave(self, **rule: object) -> None:
-        """Make the outside world misbehave (tests/outside/behaviour.py)."""
-        requests.post(f"{self.outside_url}/behaviour", data=json.dumps(rule), timeout=10).raise_for_status()
 
 
 def delivered_now(up: Upstream) -> None:
@@ -85,7 +38,7 @@ def delivered_now(up: Upstream) -> None:
     for to in up.people(40):
         card = up.case("by SMS, now", to, up.shop.issue(to), texts=1)
         envelopes.append(Envelope(SendGiftCardSms(gift_card_id=card, recipient_phone=to.phone)))
-    up.publisher.send_many(envelopes)
+    up.send_many(envelopes)
     for to in up.people(30):
         with up.shop.connection.transaction():  # the card and its job are there together, or neither is
             card = up.case("by both, in the card's own transaction", to, up.shop.issue(to), mails=1, texts=1)
@@ -101,16 +54,7 @@ def _as_the_seed_does(up: Upstream) -> None:
         bodies.append(
             {"specversion": "1.0", "id": str(uuid4()), "source": "seed", "type": "send_gift_card_email", "data": data}
         )
-    _publish_raw(up, "email-delivery", [json.dumps(body).encode() for body in bodies])
-
-
-def _publish_raw(up: Upstream, queue: str, bodies: list[bytes]) -> None:
-    connection = pika.BlockingConnection(pika.URLParameters(up.amqp_url))
-    channel = connection.channel()
-    channel.confirm_delivery()
-    for body in bodies:
-        channel.basic_publish("", queue, body, mandatory=True)
-    connection.close()
+    up.publish_raw("email-delivery", [json.dumps(body).encode() for body in bodies])
 
 
 def delivered_later(up: Upstream) -> list[Change]:
@@ -129,7 +73,7 @@ def delivered_later(up: Upstream) -> list[Change]:
 
     for to in up.people(30):
         card = up.case("at its time", to, up.shop.issue(to), not_before=at, mails=1)
-        up.publisher.send(DeliverGiftCard(gift_card_id=card, method="email", deliver_at=at))
+        up.send(DeliverGiftCard(gift_card_id=card, method="email", deliver_at=at))
     later = datetime.now(UTC) + timedelta(days=30)
     moved = []
     for to in up.people(6):
@@ -139,7 +83,7 @@ def delivered_later(up: Upstream) -> list[Change]:
     for to in up.people(12):
         card = up.case("at nine on the 25th where she lives", to, up.shop.issue(to))
         wall = datetime(date.today().year + (date.today() > date(date.today().year, 12, 24)), 12, 25, 9)
-        up.publisher.send(DeliverGiftCard(gift_card_id=card, method="email", deliver_local=wall, deliver_tz=to.zone))
+        up.send(DeliverGiftCard(gift_card_id=card, method="email", deliver_local=wall, deliver_tz=to.zone))
     shop, changes = up.shop, list[Change]()
     changes += [partial(cancel, shop.connection, f"order:{card}") for _, card in soon("order cancelled", 8)]
     changes += [partial(shop.redeem, card) for _, card in soon("redeemed first", 8)]
@@ -162,7 +106,7 @@ def expired(up: Upstream) -> None:
     extended = [up.case("extended first", to, up.shop.issue(to, expires_on=_yesterday())) for to in up.people(6)]
     for card in extended:
         up.shop.change(card, "expires_on = %s", date.today() + timedelta(days=90))
-    up.publisher.send_many(
+    up.send_many(
         [
             *(Envelope(ExpireGiftCard(gift_card_id=card)) for card in ids[:10]),
             *(Envelope(ExpireGiftCard(gift_card_id=card)) for card in ids[:5]),  # asked for twice
@@ -191,14 +135,14 @@ def reminded(up: Upstream, cards: list[UUID]) -> None:
     """Ask for reminders: by the plan and card by card; the key makes one of both."""
     for card in cards[8:]:
         up.shop.redeem(card)
-    up.publisher.send_many([SendExpiryReminder(gift_card_id=card, days_before=7) for card in cards])
-    up.publisher.send(PlanExpiryReminders())
+    up.send_many([SendExpiryReminder(gift_card_id=card, days_before=7) for card in cards])
+    up.send(PlanExpiryReminders())
 
 
 def tokens_cleaned(up: Upstream) -> None:
     """Ask twice for today's cleaning; it runs once."""
     up.shop.tokens(expired=2000, live=100, revoked=50)
-    up.publisher.send_many([CleanupExpiredTokens(), CleanupExpiredTokens()])
+    up.send_many([CleanupExpiredTokens(), CleanupExpiredTokens()])
 
 
 def trouble_outside(up: Upstream) -> None:
@@ -208,11 +152,11 @@ def trouble_outside(up: Upstream) -> None:
     for to in up.people(3):
         up.misbehave(channel="email", do="refuse", phase="rcpt", code=451, text="4.3.0 try later", to=to.email)
         card = up.case("the relay says later", to, up.shop.issue(to), mails=1)
-        up.publisher.send(SendGiftCardEmail(gift_card_id=card))
+        up.send(SendGiftCardEmail(gift_card_id=card))
     for to in up.people(3):
         up.misbehave(channel="sms", do="cut", accept=True, to=to.phone)
         card = up.case("Twilio's answer is lost", to, up.shop.issue(to), texts=1)
-        up.publisher.send(SendGiftCardSms(gift_card_id=card))
+        up.send(SendGiftCardSms(gift_card_id=card))
     for to in up.people(4):
         card = up.case("ordered twice by a double click", to, up.shop.issue(to), mails=1)
         for _ in range(2):
@@ -223,16 +167,16 @@ def bad_input(up: Upstream) -> None:
     """Everything that can be wrong: addresses, cards, times, methods, zones, bodies."""
     for to in up.people(4):
         card = up.case("a bad address: by SMS instead", to, up.shop.issue(to, email=f"{to.name}@localhost"), texts=1)
-        up.publisher.send(SendGiftCardEmail(gift_card_id=card))
+        up.send(SendGiftCardEmail(gift_card_id=card))
         to = up.someone()
         card = up.case("a bad number: by e-mail instead", to, up.shop.issue(to, phone="+1415555"), mails=1)
-        up.publisher.send(SendGiftCardSms(gift_card_id=card), priority="urgent")
-        up.publisher.send(DeliverGiftCard(gift_card_id=uuid4(), method="email"))
+        up.send(SendGiftCardSms(gift_card_id=card), priority="urgent")
+        up.send(DeliverGiftCard(gift_card_id=uuid4(), method="email"))
     to = up.someone()
     card = up.case("a time that cannot be", to, up.shop.issue(to))
     now = datetime.now(UTC)
     for at in (now - timedelta(days=3), now + timedelta(days=500)):
-        up.publisher.send(DeliverGiftCard(gift_card_id=card, method="email", deliver_at=at))
+        up.send(DeliverGiftCard(gift_card_id=card, method="email", deliver_at=at))
     good = {"specversion": "1.0", "source": "mistakes", "type": "deliver_gift_card"}
     data = {"gift_card_id": str(card), "method": "email"}
     documents = [
@@ -242,4 +186,4 @@ def bad_input(up: Upstream) -> None:
         good | {"id": str(uuid4()), "data": data, "type": "deliver_by_dove"},
         good | {"id": str(uuid4()), "data": data | {"note": "x" * 70_000}},
     ]
-    _publish_raw(up, "scheduled-delivery", [b"\xff not JSON", *(json.dumps(d).encode() for d in documents)])
+    up.publish_raw("scheduled-delivery", [b"\xff not JSON", *(json.dumps(d).encode() for d in documents)])

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow
 
-from deploy.local.demo.stories import Case
+from deploy.local.demo.upstream import Case
 from shared.invariants import violations
 
 Inbox = list[dict[str, Any]]
