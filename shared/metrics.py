@@ -12,7 +12,6 @@ lateness_seconds = Histogram("job_start_lateness_seconds", "From due to started.
 slot_wait_seconds = Counter("job_rate_wait_seconds", "Time waited for a slot of the shared rate.", ["queue"])
 stalled = Counter("jobs_stalled", "Jobs whose worker went silent.", ["queue", "actor"])
 running = Gauge("jobs_running", "Jobs that this process runs now.", ["queue"])
-paused = Gauge("queue_paused", "1 while an operator has paused the queue.", ["queue"])
 duplicates = Counter("jobs_duplicate_messages", "Messages of jobs that somebody has or had.", ["queue"])
 foreign_acks = Counter("acks_dropped", "Acks dropped because their channel is gone.", ["queue"])
 
