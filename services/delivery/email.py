@@ -119,11 +119,9 @@ def send(letter: Letter, settings: Settings, *, final_timeout_s: float = FINAL_T
     Raises:
         ProviderError: unknown, when the final dot was sent and no answer came; any other class: it was not accepted.
     """
-    connection = smtp.begin(settings, letter.sender, len(letter.body), utf8=letter.utf8)
+    connection = smtp.begin(settings, letter.sender, letter.to, len(letter.body), utf8=letter.utf8)
     try:
         with smtp.lost_is_transient(connection):
-            smtp.expect(connection.rcpt(letter.to))
-            smtp.expect(connection.docmd("DATA"), 354)
             connection.send(letter.body)
         accepted = _finish(connection, final_timeout_s)
     except ProviderError as error:

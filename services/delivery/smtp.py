@@ -24,8 +24,8 @@ _thread = threading.local()
 _own_name = cache(socket.getfqdn)
 
 
-def begin(settings: Settings, sender: str, size: int, *, utf8: bool) -> smtplib.SMTP:
-    """Give a connection on which MAIL was accepted. One found dead is replaced: nothing was asked of it yet.
+def begin(settings: Settings, sender: str, to: str, size: int, *, utf8: bool) -> smtplib.SMTP:
+    """Give a connection that waits for the text of a message. One found dead is replaced: nothing was sent yet.
 
     Parameters:
         size: of the message, in bytes.
@@ -36,27 +36,48 @@ def begin(settings: Settings, sender: str, size: int, *, utf8: bool) -> smtplib.
     """
     if smtp := _reusable(settings):
         with suppress(smtplib.SMTPException, OSError):
-            reply = smtp.mail(sender, _options(smtp, size, utf8))
-            if reply[0] != 421:
-                return _with_sender(smtp, reply, settings)
+            replies = _ask(smtp, sender, to, size, utf8)
+            if replies[0][0] != 421:
+                return _ready(smtp, replies, settings)
         smtp.close()
     smtp = _connect(settings)
     with lost_is_transient(smtp):
-        return _with_sender(smtp, smtp.mail(sender, _options(smtp, size, utf8)), settings)
+        return _ready(smtp, _ask(smtp, sender, to, size, utf8), settings)
 
 
-def _options(smtp: smtplib.SMTP, size: int, utf8: bool) -> list[str]:
+def _ask(smtp: smtplib.SMTP, sender: str, to: str, size: int, utf8: bool) -> list[Reply]:
+    """Send MAIL, RCPT and DATA: in one packet where the relay takes that (RFC 2920), else one by one until a refusal.
+
+    On a line of 20 ms this is 40 ms saved per mail, and on a local one a third of the work.
+    """
+    options = _options(smtp, size, utf8)
+    commands = [f"MAIL FROM:{smtplib.quoteaddr(sender)}{options}", f"RCPT TO:{smtplib.quoteaddr(to)}", "DATA"]
+    smtp.command_encoding = "utf-8" if utf8 else "ascii"
+    if smtp.has_extn("pipelining"):
+        smtp.send("".join(f"{command}\r\n" for command in commands))
+        return [smtp.getreply() for _ in commands]
+    replies: list[Reply] = []
+    while commands and all(code // 100 == 2 for code, _ in replies):
+        replies.append(smtp.docmd(commands.pop(0)))
+    return replies
+
+
+def _options(smtp: smtplib.SMTP, size: int, utf8: bool) -> str:
     if utf8 and not smtp.has_extn("smtputf8"):
         smtp.close()
         raise ProviderError(ErrorClass.RECIPIENT, "no_smtputf8", "the relay takes no address beyond ASCII")
-    return ([f"SIZE={size}"] if smtp.has_extn("size") else []) + (["SMTPUTF8"] if utf8 else [])
+    return (f" SIZE={size}" if smtp.has_extn("size") else "") + (" SMTPUTF8" if utf8 else "")
 
 
-def _with_sender(smtp: smtplib.SMTP, reply: Reply, settings: Settings) -> smtplib.SMTP:
+def _ready(smtp: smtplib.SMTP, replies: list[Reply], settings: Settings) -> smtplib.SMTP:
     try:
-        expect(reply, before_rcpt=True)
+        for number, (reply, good) in enumerate(zip(replies, (2, 2, 354), strict=False)):
+            expect(reply, good, before_rcpt=number == 0)
     except ProviderError as error:
-        settle(smtp, settings, error)
+        if replies[-1][0] == 354:
+            smtp.close()  # it waits for a text that must not come; without the final dot nothing counts (RFC 5321)
+        else:
+            settle(smtp, settings, error)
         raise
     return smtp
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from email import message_from_string, policy
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from services.delivery import smtp
+from services.delivery import email, smtp
 from services.delivery.providers import ErrorClass
-from tests.delivery.samples import refused, send_gift
+from tests.delivery.samples import refused, send_gift, settings_for
 from tests.outside import Outside
 
 
@@ -157,3 +158,44 @@ def test_an_address_beyond_ascii_needs_another_channel_where_the_relay_does_not(
         error = refused(send_gift, outside, "josé@example.com")
 
     assert (error.error_class, error.code) == (ErrorClass.RECIPIENT, "no_smtputf8")
+
+
+# Commands in one packet (RFC 2920)
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["offered", "not offered"])
+def test_mails_and_refusals_take_turns_on_one_connection(pipelining: bool) -> None:
+    with Outside(pipelining=pipelining) as outside:
+        send_gift(outside)
+        error = refused(send_gift, outside, "bounce-550@example.com")
+        send_gift(outside)
+        smtp.close()
+
+        assert (error.error_class, error.code) == (ErrorClass.RECIPIENT, "550 5.1.1")
+        assert [mail["to"] for mail in outside.messages()] == ["mia@example.com", "mia@example.com"]
+        assert outside.mailbox.connections == 1
+
+
+def test_a_relay_that_wants_text_for_a_refused_recipient_gets_none() -> None:
+    said = [b"220 hi\r\n", b"250-hi\r\n250 PIPELINING\r\n", b"250 ok\r\n550 5.1.1 nobody\r\n354 go on\r\n"]
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        heard: list[bytes] = []
+        relay = Thread(target=recite, args=(listener, said, heard))
+        relay.start()
+
+        settings = settings_for(smtp_host="127.0.0.1", smtp_port=listener.getsockname()[1], smtp_security="none")
+        letter = email.Letter("shop@example.com", "mia@example.com", b"hello\r\n", utf8=False)
+        error = refused(email.send, letter, settings)
+        relay.join()
+
+    assert (error.error_class, error.code) == (ErrorClass.RECIPIENT, "550 5.1.1")
+    assert heard[-1] == b"", "the line ends after DATA: no text, no final dot"
+
+
+def recite(listener: socket.socket, said: list[bytes], heard: list[bytes]) -> None:
+    line, _ = listener.accept()
+    with line:
+        line.settimeout(10)
+        for words in said:
+            line.sendall(words)
+            heard.append(line.recv(4096))

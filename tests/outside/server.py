@@ -34,6 +34,7 @@ class Outside:
         smtp_security: none, starttls or tls. The certificate's file is `ca_file`; OpenSSL trusts it by SSL_CERT_FILE.
         login: user and password that the SMTP server asks for.
         utf8: whether the SMTP server offers SMTPUTF8.
+        pipelining: whether it offers PIPELINING.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Outside:
         smtp_security: str = "none",
         login: tuple[str, str] | None = None,
         utf8: bool = True,
+        pipelining: bool = True,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="outside-")
         folder = Path(self._folder.name)
@@ -56,7 +58,7 @@ class Outside:
         self.smtp_security = smtp_security
         self._certificate = Certificate(folder, host) if smtp_security != "none" else None
         starttls = self._certificate.server_side if self._certificate and smtp_security == "starttls" else None
-        self.mailbox = Mailbox(self.journal, self.behaviours, login, utf8, starttls)
+        self.mailbox = Mailbox(self.journal, self.behaviours, login, utf8, pipelining, starttls)
         self._ready: Future[None] = Future()
 
     @property

@@ -63,6 +63,7 @@ class Mailbox:
     Parameters:
         login: user and password that MAIL asks for; None: anybody may send.
         utf8: offer SMTPUTF8 (RFC 6531).
+        pipelining: offer PIPELINING (RFC 2920).
     """
 
     def __init__(
@@ -71,12 +72,14 @@ class Mailbox:
         behaviours: Behaviours,
         login: tuple[str, str] | None = None,
         utf8: bool = True,
+        pipelining: bool = True,
         starttls: ssl.SSLContext | None = None,
     ) -> None:
         self.journal = journal
         self.behaviours = behaviours
         self.login = login
         self.utf8 = utf8
+        self.pipelining = pipelining
         self.starttls = starttls
         self.open: set[Connection] = set()
         self.connections = 0
@@ -111,6 +114,13 @@ class Mailbox:
             if server.transport:
                 server.transport.close()
             raise asyncio.CancelledError
+
+    async def handle_EHLO(  # noqa: N802
+        self, _server: Connection, session: Session, _envelope: Envelope, name: str, offers: list[str]
+    ) -> list[str]:
+        """Say what is offered; aiosmtpd takes commands in advance, and never says so."""
+        session.host_name = name
+        return [*offers[:-1], *(["250-PIPELINING"] if self.pipelining else []), offers[-1]]
 
     async def misbehave(self, server: Connection, rule: Behaviour) -> str:
         """Do what a rule says; a reply comes back only if there is one to give."""
