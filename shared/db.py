@@ -72,10 +72,15 @@ def transaction() -> Iterator[Connection]:
         yield connection
 
 
-def connect(**options: Any) -> Connection:
-    """Open a connection outside the pool, for ``LISTEN`` and the like. The caller closes it."""
-    url = settings().database_url.get_secret_value()
-    return psycopg.connect(url, row_factory=dict_row, options=_session_options(), **options)
+def connect(url: str | None = None, **options: Any) -> Connection:
+    """Open a connection outside the pool, for ``LISTEN`` and the like. The caller closes it.
+
+    Parameters:
+        url: of another database, such as a replica; None: the one of the settings.
+    """
+    return psycopg.connect(
+        url or settings().database_url.get_secret_value(), row_factory=dict_row, options=_session_options(), **options
+    )
 
 
 def persist(work: Callable[[], T]) -> T:

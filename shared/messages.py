@@ -200,4 +200,10 @@ class PruneHistory(Message):
     as_of: Instant | None = None
 
 
+class CheckInvariants(Message):
+    """Count what must never be, write the counts down, and tell upstream of cards whose ledger drifted."""
+
+    queue = "maintenance"
+
+
 QUEUES = tuple(dict.fromkeys(message.queue for message in MESSAGES.values()))

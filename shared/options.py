@@ -52,6 +52,7 @@ class CronLine(BaseModel):
 
 
 TIMETABLE = {
+    "check_invariants": {"cron": "30 3 * * *"},
     "cleanup_expired_tokens": {"cron": "0 2 * * *"},
     "expire_due_gift_cards": {"cron": "* * * * *"},
     "plan_expiry_reminders": {"cron": "* * * * *"},

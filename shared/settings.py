@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     keep_completed_count: int = Field(default=1000, ge=0, description="Completed jobs kept per queue at most.")
     keep_failed_s: float = Field(default=86400, ge=0, description="How long failed and rejected jobs are kept.")
 
+    check_database_url: Annotated[SecretStr | None, NoneIfEmpty] = Field(
+        default=None, description="Where the invariants are counted, such as a replica; empty: JOBS_DATABASE_URL."
+    )
+    check_limit_s: float = Field(default=60, gt=0, description="Longest query of that check.")
+
     smtp_host: str = Field(default="127.0.0.1", description="The relay that takes our mail.")
     smtp_port: int = Field(default=587, ge=1, le=65535, description="Its port.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(

@@ -1,9 +1,9 @@
 """The doors of the cleanup service: ``dramatiq services.cleanup.actors``."""
 
-from services.cleanup import retention
+from services.cleanup import checking, retention
 from shared.actor import Outcome, actor
 from shared.jobs import Job
-from shared.messages import QUEUES, CleanupExpiredTokens, PruneHistory
+from shared.messages import QUEUES, CheckInvariants, CleanupExpiredTokens, PruneHistory
 
 
 @actor(CleanupExpiredTokens)
@@ -16,3 +16,9 @@ def cleanup_expired_tokens(message: CleanupExpiredTokens, job: Job) -> Outcome:
 def prune_history(_: PruneHistory, job: Job) -> Outcome:
     """Delete finished jobs and events past their retention."""
     return retention.prune(job, list(QUEUES))
+
+
+@actor(CheckInvariants)
+def check_invariants(_: CheckInvariants, job: Job) -> Outcome:
+    """Count what must never be."""
+    return checking.check(job)

@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 import typer
 
-from services.console import acting, asking, forecasting, reading, resolving, steering, suppressing, telling, watching
+from services.console import (
+    acting,
+    asking,
+    checking,
+    forecasting,
+    reading,
+    resolving,
+    steering,
+    suppressing,
+    telling,
+    watching,
+)
 from services.console.session import Commands
 
 app = typer.Typer(
@@ -32,6 +43,7 @@ LOOK: list[Callable[..., None]] = [
     watching.brake,
     forecasting.forecast,
     reading.schedule,
+    checking.invariants,
 ]
 DELIVER: list[Callable[..., None]] = [
     asking.resend,

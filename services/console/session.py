@@ -64,9 +64,9 @@ def _end(line: str) -> NoReturn:
 
 
 @contextmanager
-def connected() -> Iterator[db.Connection]:
-    """Give a connection in a transaction, committed at the end."""
-    with db.connect(connect_timeout=5, application_name="giftcard-console") as connection:
+def connected(url: str | None = None) -> Iterator[db.Connection]:
+    """Give a connection in a transaction, committed at the end; to a replica, if its ``url`` is given."""
+    with db.connect(url, connect_timeout=5, application_name="giftcard-console") as connection:
         yield connection
 
 

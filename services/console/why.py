@@ -38,6 +38,7 @@ CLAUSES = {
     "nothing_due": "nothing was due",
     "already_run": "it has run for this day",
     "braked": "so much is due that an operator must look first",
+    "check_incomplete": "some invariants could not be counted in time",
     # its time
     "too_late": "its time was over before it could be done",
     "deliver_at_past": "its time was over a day past when it was asked for",

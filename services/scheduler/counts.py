@@ -51,6 +51,18 @@ HELD = [
         ("name",),
         "SELECT name, 1 FROM brakes WHERE released_at IS NULL",
     ),
+    Gauge(
+        "invariant_violations",
+        "What must never be, as the nightly check_invariants counted it.",
+        ("invariant",),
+        "SELECT invariant, violations FROM invariant_checks",
+    ),
+    Gauge(
+        "invariant_checked_timestamp_seconds",
+        "When it was counted.",
+        ("invariant",),
+        "SELECT invariant, extract(epoch FROM checked_at) FROM invariant_checks",
+    ),
 ]
 
 

@@ -3,7 +3,7 @@
 from shared.models.cards import GiftCard, RefreshToken, Transaction
 from shared.models.deliveries import Breaker, Delivery, ProviderEvent, Suppression
 from shared.models.jobs import Event, JobKey, JobRow, MessageType, QueueControl, Schedule
-from shared.models.operations import Audit, Brake
+from shared.models.operations import Audit, Brake, InvariantCheck
 from shared.models.table import Base
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Delivery",
     "Event",
     "GiftCard",
+    "InvariantCheck",
     "JobKey",
     "JobRow",
     "MessageType",

@@ -36,3 +36,14 @@ class Audit(Base):
     subject: Mapped[str | None]
     reason: Mapped[str]
     details: Mapped[dict[str, Any]] = by_database()
+
+
+class InvariantCheck(Base):
+    """What the last check of an invariant counted."""
+
+    __tablename__ = "invariant_checks"
+
+    invariant: Mapped[str] = mapped_column(primary_key=True)
+    violations: Mapped[int] = mapped_column(BigInteger)
+    checked_at: Mapped[datetime] = by_database()
+    took_s: Mapped[float]

@@ -17,7 +17,8 @@ Finished: TypeAlias = Callable[..., UUID]
 # No tick falls into a test: what runs is what the test asked for.
 NO_TIMETABLE = (
     '{"cleanup_expired_tokens": {"cron": "0 0 29 2 *"}, "expire_due_gift_cards": {"cron": "0 0 29 2 *"},'
-    ' "plan_expiry_reminders": {"cron": "0 0 29 2 *"}, "prune_history": {"cron": "0 0 29 2 *"}}'
+    ' "plan_expiry_reminders": {"cron": "0 0 29 2 *"}, "prune_history": {"cron": "0 0 29 2 *"},'
+    ' "check_invariants": {"cron": "0 0 29 2 *"}}'
 )
 
 

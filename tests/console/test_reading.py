@@ -8,6 +8,7 @@ import pytest
 
 import services.expiry.actors  # noqa: F401  # registers the actors
 from shared.messages import QUEUES, ExpireDueGiftCards, ExpireGiftCard
+from shared.options import TIMETABLE
 from tests.console.conftest import Cli, Made, Read
 from tests.kinds import Deliver, Issue, Setting, Sql
 
@@ -119,7 +120,7 @@ def test_the_schedule_shows_each_lines_last_and_next_tick(read: Read, cli: Cli, 
 
     rows = {row["name"]: row for row in read("schedule")}
 
-    assert set(rows) == {"cleanup_expired_tokens", "expire_due_gift_cards", "plan_expiry_reminders", "prune_history"}
+    assert set(rows) == set(TIMETABLE)
     assert rows["cleanup_expired_tokens"]["last_tick"] == "2026-01-01T17:00:00+00:00"
     following = datetime.fromisoformat(rows["cleanup_expired_tokens"]["next"])
     assert (following.hour, following.minute, following > datetime.now(UTC)) == (17, 0, True)

@@ -121,7 +121,7 @@ def enqueue_sql(upstream: psycopg.Connection, arguments: str, *values: object) -
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("'expire_giftcard'", "no message is called 'expire_giftcard': use one of cancel_delivery, cleanup_"),
+        ("'expire_giftcard'", "no message is called 'expire_giftcard': use one of cancel_delivery, check_"),
         ("'expire_gift_card'", "expire_gift_card needs the field gift_card_id"),
         ("'expire_gift_card', '[]'", "data of expire_gift_card must be a JSON object"),
         ("'expire_gift_card', NULL", "data of expire_gift_card must be a JSON object"),
