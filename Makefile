@@ -1,7 +1,7 @@
 # Type 'make' for the way in. Every target first makes .venv, at once when that is done.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test templates bench check up down status logs lock clean
+.PHONY: help install demo test templates contracts bench check up down status logs lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -25,6 +25,9 @@ test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pyte
 templates: install ## Render every template in every language to HTML and PNG, and check them
 	@$(PYTHON) -m services.delivery.preview
 
+contracts: install ## Write JSON Schemas, AsyncAPI and their page into docs/contracts
+	@$(PYTHON) -m shared.contracts
+
 bench: install ## Print which figures there are; ARGS=mail measures them
 	@$(PYTHON) -m bench $(ARGS)
 
@@ -33,6 +36,7 @@ check: install ## Look for mistakes without running anything: format, lint, type
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy .
 	@.venv/bin/lint-imports
+	@$(PYTHON) -m shared.contracts --check
 
 up: install ## Start servers and services, and leave them running for work
 	@$(PYTHON) -m deploy.local.stack up

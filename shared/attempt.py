@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import psycopg
 
-from shared import db, logs
+from shared import db, facts, logs
 from shared.errors import Cancelled, JobError, PermanentError, Rejected, RetryLater, StaleJob
 from shared.failpoints import failpoint
 from shared.jobs import Job
@@ -94,6 +94,9 @@ def _end(job: Job, state: str, reason: str, error: Exception | None = None) -> t
     def once() -> tuple[str, str | None]:
         with db.transaction() as connection:
             job.finish(connection, state, reason=reason, **_why(error))
+            if state == "failed":
+                about = {"job_id": str(job.id), "name": job.name, "queue": job.queue, "reason": reason}
+                facts.tell(connection, "job.failed", job.gift_card_id or job.id, **about)
         return state, reason
 
     failpoint("failing")
@@ -120,10 +123,10 @@ def _why(error: Exception | None) -> dict[str, str | None]:
         return {}
     if isinstance(error, JobError):
         return {"error_type": type(error).__name__, "error": error.detail}
-    facts = logs.place(error)
+    place = logs.place(error)
     if isinstance(error, psycopg.Error) and error.sqlstate:
-        facts["frames"].append(f"SQLSTATE {error.sqlstate}")
-    return {"error_type": facts["error_type"], "error": " < ".join(reversed(facts["frames"]))}
+        place["frames"].append(f"SQLSTATE {error.sqlstate}")
+    return {"error_type": place["error_type"], "error": " < ".join(reversed(place["frames"]))}
 
 
 def backoff_s(name: str, attempt: int) -> float:

@@ -43,6 +43,14 @@ WHERE channel = %(channel)s AND address_hash = ANY(%(hashes)s) AND scope = %(sco
 RETURNING id, reason
 """
 
+# Upstream knows cards, and never an address; a suppression by hand is of no card.
+TELL: LiteralString = """
+INSERT INTO events (type, subject, data)
+SELECT 'recipient.suppressed', gift_card_id,
+    jsonb_build_object('channel', %(channel)s::text, 'scope', %(scope)s::text, 'reason', %(reason)s::text)
+FROM deliveries WHERE id = %(delivery_id)s
+"""
+
 AUDIT: LiteralString = "INSERT INTO audit (who, action, subject, reason, details) VALUES (%s, %s, %s, %s, %s)"
 
 _NORMAL: Mapping[str, Callable[[str], str]] = {"email": email_address, "sms": phone_number}
@@ -101,6 +109,7 @@ def suppress(
     made = connection.execute(ADD, given).fetchone() is not None
     if made:
         metrics.suppressed.labels(channel, reason).inc()
+        connection.execute(TELL, given)
     return made
 
 

@@ -63,13 +63,13 @@ def _settled(job: Job, card: Card, channel: Channel, delivery: Delivery, to: str
     assert delivery.sending_at is not None  # noqa: S101  # set with the state
     wait_s = settings().settle_s - (delivery.now - delivery.sending_at).total_seconds()
     if wait_s > 0:
-        _record(job, delivery, "unconfirmed", "settling")
+        _record(job, delivery, "unconfirmed", "settling", card=card if delivery.state == "sending" else None)
         raise RetryLater("settling", after_s=wait_s, detail="the provider did not say whether it took the message")
     if channel.ask and (found := _ask(card, channel, delivery, to)):
         _record(job, delivery, "sent", result=found, card=card, settled_by="asked")
         return True
     if delivery.resends:
-        _record(job, delivery, "unconfirmed", "held")
+        _record(job, delivery, "unconfirmed", "held", card=card)
         raise PermanentError("unconfirmed", "sent twice without an answer: look whether it arrived, then decide")
     return False
 
@@ -169,7 +169,7 @@ def _refused(job: Job, card: Card, delivery: Delivery, error: ProviderError, pro
     match error.error_class:
         case ErrorClass.UNKNOWN:
             metrics.unconfirmed.labels(delivery.channel).inc()
-            _record(job, delivery, "unconfirmed", "settling", result=error, provider=provider)
+            _record(job, delivery, "unconfirmed", "settling", result=error, provider=provider, card=card)
             raise RetryLater("settling", after_s=settings().settle_s, detail=said)
         case ErrorClass.RATE_LIMITED | ErrorClass.SENDER:
             _record(job, delivery, "queued", reason, result=error, provider=provider)
@@ -213,8 +213,10 @@ def _record(
     def once() -> None:
         with job.step(cancellable=False) as connection:
             deliveries.end(connection, delivery, state, reason, result=result, provider=provider, settled_by=settled_by)
-            if card and isinstance(result, Accepted):
-                facts.tell_of(connection, "delivery.sent", card.id, delivery)
+            if card:
+                fact = {"sent": "delivery.sent", "settling": "delivery.unknown", "held": "delivery.held"}
+                facts.tell_of(connection, fact[reason or state], card.id, delivery)
+            if isinstance(result, Accepted):
                 inbox.apply_orphans(connection, delivery.channel, result.provider_id)
             if channel and provider:
                 breakers.close(connection, provider, channel.providers(), channel.queue)

@@ -6,11 +6,11 @@ import json
 from typing import Any, LiteralString
 
 from shared import db, logs
+from shared.events import EXCHANGE
 from shared.failpoints import failpoint
 from shared.packets import Packet
 from shared.publisher import Publisher
 
-EXCHANGE = "giftcards.events"
 BATCH = 500
 
 # One relay at a time, so that facts leave in the order of their numbers; facts of one card are numbered under its lock.

@@ -12,7 +12,7 @@ from shared.settings import settings
 # back to its delivery then, so that ends here, too: what had begun may have arrived, and is held for an operator.
 STALLED: LiteralString = """
 WITH silent AS (
-    SELECT id, gift_card_id, data ->> 'delivery_id' AS delivery_id, cancel_requested,
+    SELECT id, name, queue, gift_card_id, data ->> 'delivery_id' AS delivery_id, cancel_requested,
         stalls + 1 >= %(max_stalls)s OR attempt >= max_attempts AS given_up FROM jobs
     WHERE state = 'running' AND lease_until < clock_timestamp()
     ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED
@@ -28,9 +28,14 @@ WITH silent AS (
     RETURNING d.id, d.gift_card_id, d.kind, d.channel, d.state, d.reason
 ), told AS (
     INSERT INTO events (type, subject, data)
-    SELECT 'delivery.failed', gift_card_id,
+    SELECT CASE state WHEN 'failed' THEN 'delivery.failed' ELSE 'delivery.held' END, gift_card_id,
         jsonb_build_object('delivery_id', id, 'kind', kind, 'channel', channel, 'reason', reason)
-    FROM ended WHERE state = 'failed'
+    FROM ended WHERE state <> 'cancelled'
+), reported AS (
+    INSERT INTO events (type, subject, data)
+    SELECT 'job.failed', coalesce(gift_card_id, id),
+        jsonb_build_object('job_id', id, 'name', name, 'queue', queue, 'reason', 'stalled')
+    FROM silent WHERE given_up AND NOT cancel_requested
 )
 UPDATE jobs j SET
     stalls = j.stalls + 1, lease_until = NULL, run_at = clock_timestamp(), publishes = 0,

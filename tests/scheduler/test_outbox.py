@@ -11,6 +11,7 @@ import pika
 import pytest
 
 from services.scheduler import outbox
+from shared.events import EXCHANGE
 from shared.publisher import Publisher
 from tests.kinds import Sql
 
@@ -21,7 +22,7 @@ def listener(publisher: Publisher, rabbitmq: str) -> Iterator[Any]:
     with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
         channel = connection.channel()
         queue = channel.queue_declare("", exclusive=True).method.queue
-        channel.queue_bind(queue, outbox.EXCHANGE, routing_key="#")
+        channel.queue_bind(queue, EXCHANGE, routing_key="#")
 
         def read() -> list[dict[str, Any]]:
             facts = []
