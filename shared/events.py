@@ -116,3 +116,11 @@ class RecipientSuppressed(Event):
     channel: Literal["email", "sms"]
     scope: str
     reason: str
+
+
+class LedgerDrift(Event):
+    """A card's balance is not the sum of its ledger, or its entries do not continue each other."""
+
+    type = "ledger.drift"
+
+    violations: str

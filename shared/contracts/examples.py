@@ -19,6 +19,7 @@ VALUES: dict[str, Any] = {
     "name": "send_gift_card_email",
     "queue": "email-delivery",
     "scope": "all",
+    "violations": "1",
     "amount": "25.0000",
     "currency": "EUR",
 }

@@ -19,6 +19,7 @@ from shared.wire import decode
 from tests.kinds import Deliver, Issue, Sql
 
 ROOT = Path(__file__).parents[2]
+AUDITED = {"job.asked", "job.retried", "delivery.resolved"}  # kinds of lines in a card's story, told to nobody
 
 
 def test_what_is_committed_is_what_the_models_say() -> None:
@@ -59,7 +60,7 @@ def test_every_fact_that_the_code_tells_is_in_the_catalogue() -> None:
     code = "\n".join(file.read_text() for part in ("shared", "services") for file in (ROOT / part).rglob("*.py"))
     told = set(re.findall(r"[\"']((?:gift_card|delivery|job|recipient|ledger)\.[a-z_]+)[\"']", code))
 
-    assert told == set(EVENTS)
+    assert told - AUDITED == set(EVENTS)
 
 
 def test_every_event_is_explained_to_readers() -> None:

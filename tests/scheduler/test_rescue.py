@@ -62,10 +62,10 @@ def test_a_job_that_goes_silent_again_and_again_is_failed(
     [
         ("queued", False, ("failed", "stalled"), ["stalled"]),
         ("scheduled", False, ("failed", "stalled"), ["stalled"]),
-        ("sending", False, ("unconfirmed", "held"), []),  # it may have arrived
-        ("unconfirmed", False, ("unconfirmed", "held"), []),
+        ("sending", False, ("unconfirmed", "held"), ["held"]),  # it may have arrived
+        ("unconfirmed", False, ("unconfirmed", "held"), ["held"]),
         ("queued", True, ("cancelled", "cancelled"), []),
-        ("sending", True, ("unconfirmed", "held"), []),
+        ("sending", True, ("unconfirmed", "held"), ["held"]),
         ("sent", False, ("sent", None), []),
     ],
 )
@@ -90,7 +90,10 @@ def test_the_delivery_of_a_job_that_is_given_up_does_not_wait_for_ever(
 
     (after,) = sql("SELECT state, reason FROM deliveries")
     assert (after["state"], after["reason"]) == becomes
-    assert [event["data"]["reason"] for event in sql("SELECT data FROM events")] == told
+    facts = sql("SELECT type, data ->> 'reason' AS reason FROM events WHERE type LIKE 'delivery.%'")
+    assert [fact["reason"] for fact in facts] == told
+    assert {fact["type"] for fact in facts} <= {"delivery.held" if told == ["held"] else "delivery.failed"}
+    assert len(sql("SELECT FROM events WHERE type = 'job.failed' AND subject = %s", card_id)) == (not cancelled)
 
 
 def test_the_delivery_of_a_job_that_comes_back_is_left_to_it(card: Issue, sql: Sql) -> None:
