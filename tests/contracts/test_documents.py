@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+import services.expiry.actors  # noqa: F401  # registers the actors
 from shared.contracts import examples
 from shared.contracts.__main__ import FOLDER, problems
 from shared.contracts.asyncapi import asyncapi

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+import services.delivery.actors  # noqa: F401  # registers the actors
 from services.scheduler import outbox
 from shared.publisher import Publisher
 from tests.kinds import Eventually, Issue, Sql, StartWorker

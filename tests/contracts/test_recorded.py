@@ -9,6 +9,9 @@ from uuid import UUID
 
 import pytest
 
+import services.cleanup.actors
+import services.delivery.actors
+import services.expiry.actors  # noqa: F401  # registers the actors
 from shared.messages import MESSAGES
 from shared.packets import Packet
 from shared.publisher import Publisher
