@@ -11,7 +11,8 @@ INVARIANTS = (
         "'console counts': are workers and schedulers running, is a queue too slow for what comes in?",
         """
         SELECT (SELECT count(*) FROM jobs j
-            WHERE state IN ('scheduled', 'queued') AND run_at < clock_timestamp() - interval '10 minutes'
+            WHERE state IN ('scheduled', 'queued')
+                AND greatest(run_at, enqueued_at) < clock_timestamp() - interval '10 minutes'
                 AND NOT EXISTS (SELECT FROM queue_controls c WHERE c.queue = j.queue AND paused_at IS NOT NULL)
                 AND NOT EXISTS (SELECT FROM breakers b WHERE b.holds = j.queue))
         + (SELECT count(*) FROM jobs
