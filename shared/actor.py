@@ -82,7 +82,6 @@ def run(envelope: Envelope) -> None:
         raise db.Stopping
     metrics.slot_wait_seconds.labels(queue).inc(controls.wait_for_slot(queue, limited=queue in pauses.limited))
     job = _claim(envelope)
-    failpoint("claimed")
     if job is None:
         metrics.duplicates.labels(queue).inc()
         logs.get().debug("duplicate", job_id=str(envelope.id), queue=queue)
@@ -134,6 +133,7 @@ def _run_claimed(job: Job, message: Message) -> None:
     started = time.monotonic()
     if job.started_at:
         metrics.lateness_seconds.labels(job.queue).observe(max(0, (job.started_at - job.run_at).total_seconds()))
+    failpoint("claimed")
     leases.hold(job)
     try:
         with metrics.running.labels(job.queue).track_inprogress():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import dramatiq
@@ -12,8 +13,11 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from shared import controls, db, health, logs, topology
 from shared.consumer import JobsConsumer
+from shared.errors import QueueMismatch
 from shared.leases import leases
 from shared.settings import settings
+
+AWAY = (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError, OSError)
 
 
 class JobsBroker(RabbitmqBroker):
@@ -50,13 +54,29 @@ class JobsBroker(RabbitmqBroker):
         own = settings().queues[queue_name.removesuffix(".urgent")]
         try:
             return self._consumer(queue_name, own.prefetch or 2 * own.concurrency, timeout)
-        except (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError, OSError) as error:
+        except (*AWAY, QueueMismatch) as error:
+            if isinstance(error, QueueMismatch):
+                logs.get().critical("queue_mismatch", queue=queue_name, error=str(error))
             db.stopping.wait(random.uniform(0, 2))  # noqa: S311  # jitter, not a secret
             raise dramatiq.ConnectionClosed(error) from None
 
     def _consumer(self, queue_name: str, prefetch: int, timeout: int) -> JobsConsumer:
         self.declare_queue(queue_name, ensure=True)
         return JobsConsumer(self, queue_name, prefetch, timeout)
+
+    def read_back(self, queues: Iterable[str]) -> None:
+        """Make sure that these queues are, or are made, as we want them. A broker that is away is asked by ``consume``.
+
+        Raises:
+            SystemExit: one of them is there with other arguments. Stock Dramatiq would say "ready" and try for ever.
+        """
+        try:
+            for queue in sorted(queues):
+                self.declare_queue(queue, ensure=True)
+        except QueueMismatch as error:
+            raise SystemExit(str(error)) from None
+        except AWAY as error:
+            logs.get().warning("broker_away", **logs.place(error))
 
     def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
         """Refuse: a publish from inside a worker can be lost."""
@@ -76,6 +96,7 @@ class Boot(dramatiq.Middleware):
         worker.worker_threads = sum(settings().queues[queue].concurrency for queue in queues)
         db.stopping.clear()
         logs.configure(settings().log_level)
+        broker.read_back(worker.consumer_whitelist or broker.queues)
         db.open_pool(worker.worker_threads + 2)
         broker.pauses.start()
         leases.start()

@@ -82,3 +82,18 @@ class Cancelled(Exception):
 
 class PublishError(Exception):
     """Say that the broker did not confirm a message in time. Sending it again with the same id is safe."""
+
+
+class QueueMismatch(Exception):
+    """Say that a queue is on the broker with other arguments than ours, which nothing but a migration mends.
+
+    Parameters:
+        wanted: the arguments that we declare it with.
+        said: the broker's own words, which name the argument that differs.
+    """
+
+    def __init__(self, queue: str, wanted: dict[str, Any], said: str) -> None:
+        super().__init__(
+            f"the queue {queue} is on the broker with other arguments than {wanted} ({said}): let it run empty and"
+            " delete it, then it is declared anew, and what was in it is published again; or set JOBS_QUEUE_TYPE back"
+        )

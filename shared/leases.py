@@ -8,6 +8,7 @@ import time
 from typing import LiteralString
 
 from shared import db, logs
+from shared.failpoints import failpoint
 from shared.jobs import Job, lease
 from shared.settings import settings
 
@@ -74,6 +75,7 @@ class Leases:
         if self._ended.is_set():
             return
         logs.get().warning("shutdown_grace_over", jobs=len(self._running))
+        failpoint("giving-back")
         try:
             self._update(GIVE_BACK)
         finally:

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from shared import db, logs, metrics
 from shared.errors import BadMessage, UnknownMessage
+from shared.failpoints import failpoint
 from shared.messages import Priority, hint
 from shared.settings import settings
 
@@ -77,6 +78,7 @@ def reject(
     def once() -> UUID | None:
         with db.transaction() as connection:
             written = connection.execute(REJECT, row | {"reason": reason, "error": detail}).fetchone()
+            failpoint("refusing")
         return written["id"] if written else None
 
     if written_id := db.persist(once):

@@ -26,7 +26,13 @@ from shared.options import (
 
 PREFIX = "JOBS_"
 # Read by tests and by shared/failpoints.py, not by a service.
-FOR_TESTS = {"JOBS_FAILPOINTS", "JOBS_TEST_DATABASE_URL", "JOBS_TEST_RABBITMQ_URL", "JOBS_TEST_MANAGEMENT_URL"}
+FOR_TESTS = {
+    "JOBS_FAILPOINTS",
+    "JOBS_FAILPOINTS_JOURNAL",
+    "JOBS_TEST_DATABASE_URL",
+    "JOBS_TEST_RABBITMQ_URL",
+    "JOBS_TEST_MANAGEMENT_URL",
+}
 
 
 class Settings(BaseSettings):

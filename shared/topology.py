@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pika
+
+from shared.errors import QueueMismatch
 from shared.messages import QUEUES, Priority
 from shared.settings import settings
 from shared.wire import lane
 
 MAX_LENGTH = 1_000_000
+PRECONDITION_FAILED = 406  # how a broker says that a queue is there with other arguments
 # A second fence behind the record's own count of stalls; a lost connection counts as one delivery too.
 DELIVERY_LIMIT = 1000
 
@@ -38,6 +42,19 @@ def arguments(queue: str) -> dict[str, Any]:
 
 
 def declare(channel: Any, queue: str) -> None:
-    """Make a queue and its dead-letter queue, if they are not there."""
-    channel.queue_declare(queue=dead(queue), durable=True, arguments={"x-queue-type": settings().queue_type})
-    channel.queue_declare(queue=queue, durable=True, arguments=arguments(queue))
+    """Make a queue and its dead-letter queue, if they are not there; those that are there must be as we want them.
+
+    Raises:
+        QueueMismatch: one of them has another type or other limits.
+    """
+    _declare(channel, dead(queue), {"x-queue-type": settings().queue_type})
+    _declare(channel, queue, arguments(queue))
+
+
+def _declare(channel: Any, queue: str, wanted: dict[str, Any]) -> None:
+    try:
+        channel.queue_declare(queue=queue, durable=True, arguments=wanted)
+    except pika.exceptions.ChannelClosedByBroker as error:
+        if error.reply_code == PRECONDITION_FAILED:
+            raise QueueMismatch(queue, wanted, error.reply_text) from None
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from contextlib import suppress
 from types import TracebackType
@@ -25,6 +26,9 @@ class Cable:
         self._whole = mended
         self._ended = False
         self._ends: set[socket.socket] = set()
+        self._near: set[socket.socket] = set()
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._guard = threading.Lock()
         self._threads = [threading.Thread(target=self._accept)]
         login = place.netloc.rpartition("@")[0]
@@ -52,6 +56,19 @@ class Cable:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def block(self) -> None:
+        """Say ``connection.blocked`` to every client and take nothing more, as a broker with a memory alarm does.
+
+        Only while the line is quiet: the frame must not fall into another one.
+        """
+        reason = b"low on memory"
+        method = struct.pack(">HHB", 10, 60, len(reason)) + reason
+        frame = struct.pack(">BHI", 1, 0, len(method)) + method + b"\xce"
+        with self._guard:
+            self._flowing.clear()
+            for end in self._near:
+                end.sendall(frame)
+
     def mend(self) -> None:
         """Take connections again."""
         self._whole = True
@@ -68,6 +85,7 @@ class Cable:
 
     def _join(self, near: socket.socket, far: socket.socket) -> None:
         self._ends |= {near, far}
+        self._near.add(near)
         left = threading.Semaphore(1)  # who comes second closes both
         for source, sink in ((near, far), (far, near)):
             thread = threading.Thread(target=self._pump, args=(source, sink, left))
@@ -77,11 +95,14 @@ class Cable:
     def _pump(self, source: socket.socket, sink: socket.socket, left: threading.Semaphore) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                while source in self._near and not self._flowing.wait(0.1) and not self._ended:
+                    pass
                 sink.sendall(data)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
         if not left.acquire(blocking=False):
             with self._guard:
                 self._ends -= {source, sink}
+                self._near -= {source, sink}
             source.close()
             sink.close()

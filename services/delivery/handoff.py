@@ -10,6 +10,7 @@ from shared.actor import Outcome, Skipped
 from shared.cards import Card, read
 from shared.enqueue import enqueue
 from shared.errors import Rejected
+from shared.failpoints import failpoint
 from shared.jobs import Job
 from shared.messages import DeliverGiftCard, SendGiftCardEmail, SendGiftCardSms
 
@@ -60,6 +61,7 @@ def _hand_over(connection: db.Connection, job: Job, card: Card, channel: str) ->
     if delivery.job_id != job.id or delivery.state not in ("scheduled", "queued"):
         return False
     deliveries.end(connection, delivery, "queued")
+    failpoint("handing-off")
     send = SENDS[channel](gift_card_id=card.id, delivery_id=delivery.id)
     enqueue(
         connection,

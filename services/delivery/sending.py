@@ -65,7 +65,9 @@ def _settled(job: Job, card: Card, channel: Channel, delivery: Delivery, to: str
     if wait_s > 0:
         _record(job, delivery, "unconfirmed", "settling", card=card if delivery.state == "sending" else None)
         raise RetryLater("settling", after_s=wait_s, detail="the provider did not say whether it took the message")
+    failpoint("settling")
     if channel.ask and (found := _ask(card, channel, delivery, to)):
+        failpoint("asked")
         _record(job, delivery, "sent", result=found, card=card, settled_by="asked")
         return True
     if delivery.resends:
@@ -136,6 +138,7 @@ def _call(
         try:
             accepted = channel.send(provider, prepared.payload, to, delivery)
         except ProviderError as error:
+            failpoint("refused")
             refusal = error
             metrics.attempts.labels(channel.name, error.error_class.value).inc()
             _note(job, channel, delivery, to, provider, error)

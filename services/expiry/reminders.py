@@ -88,6 +88,7 @@ def remind(job: Job, message: SendExpiryReminder) -> Skipped | None:
     row = job.transaction.execute(HAND_OFF, fields).fetchone()
     if row is None:
         return Skipped("already_reminded")
+    failpoint("handing-off")
     send = SendGiftCardEmail(gift_card_id=card.id, template_id="expiry_reminder", delivery_id=row["id"])
     enqueue(job.transaction, send, dedupe_key=f"send:{row['id']}", not_after=card.expires_at, source=job.name)
     return None

@@ -14,6 +14,7 @@ from services.scheduler.rescue import rescue
 from services.scheduler.timetable import Timetable
 from services.scheduler.wishes import rederive
 from shared import db, health, logs
+from shared.errors import QueueMismatch
 from shared.publisher import Publisher
 from shared.settings import settings
 
@@ -74,7 +75,10 @@ def _listen(wake: threading.Event) -> None:
 
 
 def _declare() -> None:
-    declare_queues()
+    try:
+        declare_queues()
+    except QueueMismatch as error:  # the other queues' jobs go on
+        logs.get().critical("queue_mismatch", error=str(error))
     _sleep(60)
 
 

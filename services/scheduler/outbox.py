@@ -14,7 +14,11 @@ from shared.publisher import Publisher
 BATCH = 500
 
 # One relay at a time, so that facts leave in the order of their numbers; facts of one card are numbered under its lock.
-ALONE: LiteralString = "SELECT pg_try_advisory_xact_lock(hashtext('giftcard-jobs outbox')) AS alone"
+# One that stands still with the turn in its hands loses its session, soon after the longest wait for a confirm.
+ALONE: LiteralString = """
+SELECT set_config('idle_in_transaction_session_timeout', '30s', true),
+    pg_try_advisory_xact_lock(hashtext('giftcard-jobs outbox')) AS alone
+"""
 
 NEXT: LiteralString = """
 SELECT id, type, subject, data, created_at FROM events WHERE published_at IS NULL ORDER BY id LIMIT %s

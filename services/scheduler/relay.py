@@ -21,6 +21,14 @@ from shared.wire import lane
 BATCH = 500
 NO_ROOM_S = 0.2
 
+# Rows that fill a queue up to its depth are taken by one relay at a time, since two would each see the same room. Asked
+# before the rows are counted, so that what the relay before has marked is seen. A relay that stands still with rows in
+# its hands loses its session, and with it the turn and the rows, soon after the longest wait for a confirm.
+TURN: LiteralString = """
+SELECT set_config('idle_in_transaction_session_timeout', '30s', true),
+    pg_try_advisory_xact_lock(hashtext('giftcard-jobs relay')) AS mine
+"""
+
 # For each queue and priority: its due rows in order, up to the room that its queue has. Urgent rows always have room,
 # normal ones up to the queue's depth, bulk ones only while little waits. Rows of another relay are passed over;
 # those of a queue that is paused, or whose providers all refuse us, stay where they are.
@@ -35,7 +43,7 @@ WITH waiting AS (
 ), room AS (
     SELECT queue, p.priority, CASE p.priority
         WHEN 0 THEN %(batch)s WHEN 1 THEN depth - depth_now ELSE greatest(1, depth / 10) - depth_now END AS rows
-    FROM waiting, generate_series(0, 2) AS p (priority)
+    FROM waiting, generate_series(0, CASE WHEN %(mine)s THEN 2 ELSE 0 END) AS p (priority)
     WHERE p.priority < 2 OR coalesce(clock_timestamp() < (
         SELECT min(run_at) FROM jobs j WHERE j.queue = waiting.queue AND priority = 1 AND state = 'scheduled'), true)
 )
@@ -78,7 +86,8 @@ class Relay:
     def publish_due(self) -> int:
         """Publish one batch. Returns how many rows are queued now."""
         with metrics.relay_batch_seconds.time(), db.transaction() as connection:
-            rows = connection.execute(DUE, self._queues).fetchall()
+            turn = connection.execute(TURN).fetchone()
+            rows = connection.execute(DUE, self._queues | {"mine": turn and turn["mine"]}).fetchall()
             failpoint("relay-claimed")
             packets = self._publisher.publish([_packet(row) for row in rows])
             failpoint("relay-published")

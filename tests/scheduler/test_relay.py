@@ -14,15 +14,16 @@ import pika
 import psycopg
 import pytest
 
+import services.expiry.actors  # noqa: F401  # registers the actors
 from services.scheduler import __main__ as scheduler
-from services.scheduler.relay import DUE, NO_ROOM_S, Relay, declare_queues
+from services.scheduler.relay import DUE, NO_ROOM_S, TURN, Relay, declare_queues
 from shared import db
 from shared.enqueue import enqueue
 from shared.messages import ExpireGiftCard, Message, PruneHistory, SendGiftCardEmail
 from shared.publisher import Publisher
 from shared.wire import decode
 from tests.cable import Cable
-from tests.kinds import Eventually, Setting, Sql
+from tests.kinds import Eventually, Setting, Sql, StartWorker
 from tests.scheduler.conftest import Waiting
 
 QUEUE = "gift-card-expiry"
@@ -191,6 +192,34 @@ def test_no_more_is_kept_in_the_broker_than_a_queue_has_room_for(
     assert relay.publish_due() == 10, "the normal ones that were left"
 
 
+def test_relays_side_by_side_keep_no_more_in_the_broker_than_one(
+    setting: Setting, publisher: Publisher, ask: Callable[..., UUID], database: str, sql: Sql
+) -> None:
+    """While one has the turn it has counted the room, so another one takes only what needs none."""
+    setting(queues__gift_card_expiry__depth=20)
+    for _ in range(60):
+        ask()
+    ask(priority="urgent")
+
+    with psycopg.connect(database) as other:
+        other.execute(TURN)
+        assert Relay(publisher).publish_due() == 1
+        assert sql("SELECT priority FROM jobs WHERE state = 'queued'") == [{"priority": 0}]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: [Relay(publisher).publish_due() for _ in range(5)], range(4)))
+
+    assert sql("SELECT count(*) AS n FROM jobs WHERE state = 'queued'") == [{"n": 20}]
+
+
+def test_a_relay_that_stands_still_with_the_turn_loses_it(publisher: Publisher, database: str, sql: Sql) -> None:
+    with psycopg.connect(database) as other:
+        other.execute(TURN)
+
+        (row,) = other.execute("SHOW idle_in_transaction_session_timeout").fetchall()
+
+    assert row == ("30s",)
+
+
 def test_bulk_waits_while_normal_waits(
     setting: Setting, publisher: Publisher, ask: Callable[..., UUID], sql: Sql
 ) -> None:
@@ -242,7 +271,7 @@ def test_rows_that_are_not_due_cost_nothing(database: str, sql: Sql) -> None:
     )
     sql("ANALYZE jobs")
 
-    given = {"queues": [QUEUE], "depths": [1000], "batch": 500}
+    given = {"queues": [QUEUE], "depths": [1000], "batch": 500, "mine": True}
     with db.transaction() as connection:
         plan = "\n".join(row["QUERY PLAN"] for row in connection.execute(f"EXPLAIN (ANALYZE, BUFFERS) {DUE}", given))
 
@@ -304,3 +333,24 @@ def test_a_mail_for_a_queue_nobody_declared_does_not_stop_the_others(
 def test_queues_are_declared_as_often_as_one_likes(rabbitmq: str) -> None:
     declare_queues()
     declare_queues()
+
+
+def test_a_broker_that_blocks_publishers_costs_no_row_and_no_worker(
+    rabbitmq: str, publisher: Publisher, ask: Callable[..., UUID], worker: StartWorker, sql: Sql, eventually: Eventually
+) -> None:
+    """As under a memory alarm: what publishes waits, what consumes does not, since no connection does both."""
+    worker(QUEUE)
+    with Cable(rabbitmq) as cable, Publisher(cable.url, timeout_s=0.5) as blocked:
+        ask()
+        while not Relay(blocked).publish_due():
+            pass
+        cable.block()
+        kept = ask()
+
+        assert Relay(blocked).publish_due() == 0, "in bounded time"
+        assert sql("SELECT state, publishes FROM jobs WHERE id = %s", kept) == [{"state": "scheduled", "publishes": 0}]
+        working = publisher.send(ExpireGiftCard(gift_card_id=uuid4()))
+        eventually(lambda: sql("SELECT FROM jobs WHERE id = %s AND attempt > 0 OR reason IS NOT NULL", working))
+
+    assert Relay(publisher).publish_due() >= 1
+    assert sql("SELECT publishes FROM jobs WHERE id = %s", kept) == [{"publishes": 1}]

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from services.delivery.reports.applying import apply
 from services.delivery.reports.report import Kind, Report
 from shared import db, logs, metrics
+from shared.failpoints import failpoint
 
 # A report that names no delivery of ours for so long is about somebody else's mail.
 ORPHANS_WAIT = timedelta(days=7)
@@ -90,7 +91,9 @@ def receive(connection: db.Connection, report: Report) -> str:
     row = connection.execute(TAKE, _values(report)).fetchone()
     if row is None:
         return "duplicate"
+    failpoint("report-taken")
     outcome = apply(connection, report)
+    failpoint("report-applied")
     if outcome != "orphan":
         connection.execute(APPLIED, (row["id"],))
     return outcome
@@ -132,6 +135,7 @@ def _one(event: int) -> int:
 def _again(connection: db.Connection, row: dict[str, Any]) -> int:
     if apply(connection, _report(row), again=True) == "orphan":
         return 0
+    failpoint("report-applied")
     connection.execute(APPLIED, (row["id"],))
     return 1
 
