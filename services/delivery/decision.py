@@ -51,7 +51,7 @@ def decide(
     delivery = _locked(connection, job, card, channel, template_id, delivery_id)
     if delivery.state in ("sent", "delivered", "bounced"):
         return Refused(None if delivery.job_id == job.id else Skipped("already_sent"))
-    if delivery.state == "failed" and delivery.settled_by == "callback":
+    if delivery.state == "failed" and delivery.settled_by:  # it was accepted, whoever found that out
         return Refused(PermanentError("undelivered", "the provider reported that it did not arrive: resend it by hand"))
     if rule := _rule(connection, card, channel, delivery, given):
         # An attempt whose end nobody knows stays unconfirmed: it may have arrived.

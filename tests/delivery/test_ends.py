@@ -7,11 +7,15 @@ from uuid import UUID
 import pytest
 
 import services.delivery.actors  # noqa: F401  # registers the actors
+from services.console import resolving
+from services.delivery.reports import inbox
+from services.delivery.reports.report import Kind, Report
 from shared import actor, db
 from shared.invariants import violations
-from shared.messages import DeliverGiftCard, SendGiftCardEmail
+from shared.messages import DeliverGiftCard, SendGiftCardEmail, SendGiftCardSms
 from shared.wire import Envelope
 from tests.kinds import Deliver, Issue, JobOf, Setting, Sql
+from tests.outside import Outside
 
 SENDS = "SELECT id FROM jobs WHERE name = 'send_gift_card_email'"
 
@@ -85,3 +89,21 @@ def test_a_delivery_that_another_job_still_brings_goes_on(card: Issue, deliver: 
 
     assert sql("SELECT state FROM deliveries") == [{"state": "queued"}]
     assert broken() == {}
+
+
+def test_a_text_that_an_operator_saw_arrive_and_its_provider_gave_up_is_not_sent_again_by_its_job(
+    card: Issue, deliver: Deliver, outside: Outside, sql: Sql, job: JobOf
+) -> None:
+    asked = Envelope(SendGiftCardSms(gift_card_id=card()))
+    outside.behave("sms", "refuse", accept=True, status=500, code=20500)
+    deliver(asked)  # accepted, and not told so: the job waits to ask
+    [delivery] = sql("SELECT id FROM deliveries")
+    with db.transaction() as connection:
+        connection.execute(resolving.ARRIVED, (delivery["id"],))
+        inbox.receive(connection, Report("twilio", "1", Kind.FAILED, delivery["id"], code="30008"))
+    sql("UPDATE jobs SET run_at = clock_timestamp() WHERE id = %s", asked.id)
+
+    deliver(asked)
+
+    assert len(outside.messages("sms")) == 1
+    assert (job(asked.id)["state"], job(asked.id)["reason"]) == ("failed", "undelivered")
