@@ -75,7 +75,8 @@ def _closure(package: str, own: list[str]) -> list[str]:
 
 def _relocate_erlang(into: Path) -> None:
     script = into / "usr/lib/erlang/bin/erl"
-    script.write_text(script.read_text().replace("ROOTDIR=/usr/lib/erlang", _PATCH))
+    if script.exists():
+        script.write_text(script.read_text().replace("ROOTDIR=/usr/lib/erlang", _PATCH))
 
 
 @contextmanager

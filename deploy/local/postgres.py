@@ -41,6 +41,14 @@ def url(directory: Path, database: str = "postgres") -> str:
     return f"postgresql://postgres:{facts['password']}@127.0.0.1:{facts['ports']['postgres']}/{database}"
 
 
+def crash(directory: Path) -> int:
+    """Stop the server of a directory as a crash does (``-m immediate``), and give its pid; 0: it did not run."""
+    process = _process(directory.resolve())
+    if process:
+        processes.end(process, signal.SIGQUIT)
+    return process.pid if process else 0
+
+
 def running(directory: Path) -> bool:
     """Tell whether the server of a directory runs."""
     return _process(directory) is not None

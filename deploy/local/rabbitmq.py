@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,30 @@ def management_url(directory: Path, *, password: bool = False) -> str:
     facts = state.read(directory)
     login = f"{USER}:{facts['password']}@" if password else ""
     return f"http://{login}127.0.0.1:{facts['ports']['management']}/"
+
+
+def control(directory: Path, *arguments: str) -> str:
+    """Run ``rabbitmqctl`` on the broker of a directory, and give what it printed.
+
+    Raises:
+        StartFailed: with what it said, if it failed.
+    """
+    directory = directory.resolve()
+    server, path = programs.rabbitmq()
+    env = _environment(directory, state.read(directory)["ports"], path)
+    command = [str(server.with_name("rabbitmqctl")), *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=directory)
+    if done.returncode:
+        raise StartFailed(f"rabbitmqctl {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def kill(directory: Path) -> int:
+    """Kill the broker of a directory as by ``kill -9``, and give its pid; 0: it did not run. Its data stay."""
+    process = _process(directory.resolve())
+    if process:
+        processes.end(process, signal.SIGKILL)
+    return process.pid if process else 0
 
 
 def running(directory: Path) -> bool:

@@ -116,8 +116,8 @@ def delete(directory: Path = DIRECTORY) -> None:
 
 def all_directories() -> list[Path]:
     """Find every stack of this checkout: that of 'make up', of the tests, of the demonstration."""
-    found = [*state.LOCAL.glob("*/state.json"), *state.LOCAL.glob("*/*/state.json")]
-    return sorted({state.LOCAL / file.relative_to(state.LOCAL).parts[0] for file in found})
+    found = [place.parent for depth in ("*", "*/*", "*/*/*") for place in state.LOCAL.glob(f"{depth}/state.json")]
+    return sorted({place.parent if place.name in _OWN else place for place in found})
 
 
 def look(directory: Path = DIRECTORY) -> Stack:
