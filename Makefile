@@ -1,16 +1,17 @@
 # Type 'make' for the way in. Every target first makes .venv, at once when that is done.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test templates contracts bench check up down status logs lock clean
+.PHONY: help install demo test chaos chaos-long templates contracts bench check up down status logs lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 ARGS ?=
+HOURS ?= 8
 
 help: ## Print this
 	@echo "giftcard-jobs: the background jobs of a gift-card business. New here? Type 'make demo'."
 	@if [ -t 1 ]; then on=$$(printf '\033[36m'); off=$$(printf '\033[0m'); fi; \
-	sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
 	printf '  %smake %-10s%s %s\n' "$$on" "$$name" "$$off" "$$text"; done
 
 install: ## Make .venv from requirements.txt; the other targets do it, too
@@ -20,7 +21,13 @@ demo: install ## See about 300 gift cards live their lives on real parts, in a m
 	@$(PYTHON) -m deploy.local.demo $(ARGS)
 
 test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pytest
-	@$(PYTHON) -m pytest -n 3 $(ARGS)
+	@$(PYTHON) -m pytest -n 3 --dist loadgroup $(ARGS)
+
+chaos: install ## Break every part while a shop works, and count what is lost; ARGS="--seed 42"
+	@$(PYTHON) -m tests.chaos $(ARGS)
+
+chaos-long: install ## The same at a twentieth of the intensity, for HOURS=8
+	@$(PYTHON) -m tests.chaos --hours $(HOURS) $(ARGS)
 
 templates: install ## Render every template in every language to HTML and PNG, and check them
 	@$(PYTHON) -m services.delivery.preview

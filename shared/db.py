@@ -18,9 +18,17 @@ Connection: TypeAlias = psycopg.Connection[DictRow]
 T = TypeVar("T")
 
 # What says that the database is away or that two transactions met, and nothing about the work itself.
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,  # this process stood still for so long that it was parted from
+    PoolTimeout,
+)
 TOO_LONG = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)  # psycopg counts them as operational, too
 MET = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+
+# The relay waits for the broker's confirms in a transaction, for up to 10 s.
+LEAST_IDLE_S = 15
 
 stopping = threading.Event()
 _pool: ConnectionPool[Connection] | None = None
@@ -49,7 +57,9 @@ def open_pool(size: int) -> ConnectionPool[Connection]:
 
 def _session_options() -> str:
     timeout_ms = int(settings().statement_timeout_s * 1000)
-    return f"-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout=900000 -c timezone=UTC"
+    # A process that stands still in a transaction holds its locks: no longer than it would hold a job.
+    idle_ms = int(max(settings().lease_s, LEAST_IDLE_S) * 1000)
+    return f"-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout={idle_ms} -c timezone=UTC"
 
 
 def close_pool() -> None:
@@ -70,6 +80,22 @@ def transaction() -> Iterator[Connection]:
     """
     with (_pool or open_pool(4)).connection() as connection:
         yield connection
+
+
+@contextmanager
+def autocommit() -> Iterator[Connection]:
+    """Give a connection that commits each statement at once: its locks end on the server, even if this process stops.
+
+    Raises:
+        psycopg_pool.PoolTimeout: when no connection comes free within 2 s.
+    """
+    with (_pool or open_pool(4)).connection() as connection:
+        connection.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                connection.autocommit = False
 
 
 def connect(url: str | None = None, **options: Any) -> Connection:

@@ -48,8 +48,9 @@ class Front:
     before it is tried again. What goes over AMQP is published again, under the same id, until the broker confirms it.
     """
 
-    def __init__(self, site: Site, seed: int) -> None:
+    def __init__(self, site: Site, seed: int, *, per_s: float = PER_S) -> None:
         self.site = site
+        self._per_s = per_s
         self.dice = random.Random(seed)
         self.phase = "calm"
         self.failure: str | None = None
@@ -116,7 +117,7 @@ class Front:
             self.acts[name] += 1
             if self.dice.random() < control.SHARE:
                 self.control.send()
-            next_at = max(next_at + 1 / PER_S, time.monotonic() - 5)
+            next_at = max(next_at + 1 / self._per_s, time.monotonic() - 5)
             self._closing.wait(max(0, next_at - time.monotonic()))
 
     def _choose(self) -> tuple[str, Act]:

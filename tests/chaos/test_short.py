@@ -15,7 +15,7 @@ SEED = 7
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.xdist_group("chaos")
+@pytest.mark.xdist_group("heavy")
 def test_nothing_is_lost_while_everything_goes_wrong() -> None:
     report = state.LOCAL / "chaos" / str(SEED) / "report.json"
     report.unlink(missing_ok=True)

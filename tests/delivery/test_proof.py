@@ -161,6 +161,7 @@ def await_the_end(fleet: Fleet, outside: Outside, asked: list[UUID], sql: Sql) -
 
 
 @pytest.mark.timeout(1500)
+@pytest.mark.xdist_group("heavy")
 def test_on_a_bad_day_nothing_is_lost_no_text_is_doubled_and_a_mail_only_as_a_counted_resend(
     a_bad_day: Proof,
 ) -> None:
@@ -172,6 +173,7 @@ def test_on_a_bad_day_nothing_is_lost_no_text_is_doubled_and_a_mail_only_as_a_co
 
 
 @pytest.mark.timeout(1500)
+@pytest.mark.xdist_group("heavy")
 def test_the_same_day_shows_doubles_where_the_unknown_is_simply_tried_again(
     a_bad_day: Proof,
 ) -> None:

@@ -92,6 +92,30 @@ def test_without_a_rate_nobody_asks_for_slots(database: str, setting: Setting, s
     assert sql("SELECT * FROM queue_controls") == []
 
 
+def test_a_worker_that_stands_still_with_its_slot_holds_up_no_other(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stands, goes_on, fetchone = threading.Event(), threading.Event(), psycopg.Cursor.fetchone
+
+    def stand_still(cursor: psycopg.Cursor[object]) -> object:
+        row = fetchone(cursor)
+        if threading.current_thread() is not threading.main_thread():
+            stands.set()
+            goes_on.wait(60)
+        return row
+
+    monkeypatch.setattr(psycopg.Cursor, "fetchone", stand_still)
+    with ThreadPoolExecutor() as threads:
+        still = threads.submit(controls._reserve, QUEUE, 1000)
+        try:
+            assert stands.wait(20)
+
+            assert controls._reserve(QUEUE, 1000) < 1
+            assert not still.done()
+        finally:
+            goes_on.set()
+
+
 def test_who_waits_for_a_slot_is_told_of_the_end(database: str, setting: Setting) -> None:
     setting(queues__gift_card_expiry__rate_per_s=0.001)
     controls.wait_for_slot(QUEUE)
