@@ -41,6 +41,9 @@ class Plan:
     burst: int = 6000
     asleep_s: float = 90
     patience_s: float = 120
+    per_s: float = 20
+    recover_s: float = 120
+    must_recover: bool = True
 
 
 @dataclass
@@ -95,9 +98,15 @@ def _meet(site: Site, name: str, dice: random.Random, plan: Plan, course: Course
     began = time.monotonic()
     hits = NEMESES[name].shoot(site, dice, plan.nemesis_s)
     mended = time.monotonic()
-    recovered = _recover(site, plan.patience_s)
+    recovered = _recover(site, plan.recover_s)
     course.nemeses.append(
-        {"name": name, "hits": hits, "shot_s": round(mended - began, 1), "recovered_s": recovered, "must_recover": True}
+        {
+            "name": name,
+            "hits": hits,
+            "shot_s": round(mended - began, 1),
+            "recovered_s": recovered,
+            "must_recover": plan.must_recover,
+        }
     )
     report(f"{name}: {hits} hits, {_words(recovered)}")
 
