@@ -380,6 +380,7 @@ def test_lives_go_as_the_model_says(sql: Sql, card: Issue, monkeypatch: pytest.M
     live(sql, card, monkeypatch)
 
 
+@pytest.mark.skipif(not LONG, reason="a random search that must find: HYPOTHESIS_PROFILE=long looks long enough")
 def test_the_model_notices_a_worker_that_writes_although_it_lost_its_job(
     sql: Sql, card: Issue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +393,7 @@ def test_the_model_notices_a_worker_that_writes_although_it_lost_its_job(
         live(sql, card, monkeypatch)
 
 
+@pytest.mark.skipif(not LONG, reason="a random search that must find: HYPOTHESIS_PROFILE=long looks long enough")
 @pytest.mark.parametrize("trigger", ["jobs_delivery_not_sent", "jobs_delivery_not_handed_over"])
 def test_the_model_notices_a_delivery_that_is_left_behind(
     trigger: str, sql: Sql, card: Issue, monkeypatch: pytest.MonkeyPatch
