@@ -115,7 +115,7 @@ class Front:
             name, make = self._choose()
             self._once(make)
             self.acts[name] += 1
-            if self.dice.random() < control.SHARE:
+            if self.dice.random() < control.PER_S / self._per_s:
                 self.control.send()
             next_at = max(next_at + 1 / self._per_s, time.monotonic() - 5)
             self._closing.wait(max(0, next_at - time.monotonic()))

@@ -11,7 +11,7 @@ import dramatiq
 
 from tests.chaos.control.actors import QUEUE, broker
 
-SHARE = 0.15
+PER_S = 6  # so many that whatever strikes for three seconds strikes some of them
 
 
 def address(number: int) -> str:
