@@ -15,7 +15,7 @@ from aio_pika.exceptions import PublishError as Returned
 
 from .errors import PublishError
 from .messages import Message, Priority
-from .wire import CONTENT_TYPE, Envelope
+from .wire import CONTENT_TYPE, Envelope, enveloped
 
 WINDOW = 500  # confirms outstanding at once
 
@@ -75,7 +75,7 @@ class AsyncPublisher:
         Raises:
             PublishError: not confirmed within ``timeout_s``, or no such queue; sending the same again is safe.
         """
-        envelopes = [m if isinstance(m, Envelope) else Envelope(m, source=self._source) for m in messages]
+        envelopes = enveloped(messages, self._source)
         room = asyncio.Semaphore(WINDOW)
         sends = asyncio.gather(*(self._until_confirmed(one, room) for one in envelopes), return_exceptions=True)
         try:

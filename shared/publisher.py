@@ -7,23 +7,22 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import pika
 from pika.adapters.select_connection import SelectConnection
 
 from .errors import PublishError
-from .messages import Message, Priority
+from .messages import Message
 from .packets import Batch, Packet
-from .wire import Envelope
+from .sender import Sender
+from .wire import Envelope, enveloped
 
 WINDOW = 1000  # confirms outstanding at once: more does not publish faster, fewer does slower
 
 
-class Publisher:
+class Publisher(Sender):
     """Publish to RabbitMQ and know that it arrived.
 
     Parameters:
@@ -39,12 +38,12 @@ class Publisher:
     """
 
     def __init__(self, url: str, *, timeout_s: float = 10, source: str = "giftcard-jobs") -> None:
+        super().__init__(source)
         self._parameters = pika.URLParameters(url)
         self._parameters.blocked_connection_timeout = timeout_s
         self._parameters.heartbeat = 30
         self._parameters.socket_timeout = self._parameters.stack_timeout = timeout_s
         self._timeout_s = timeout_s
-        self._source = source
         self._outbox: deque[Packet] = deque()
         self._unconfirmed: dict[int, Packet] = {}
         self._sequence = 0
@@ -53,47 +52,6 @@ class Publisher:
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
         self._closing = threading.Event()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def send(
-        self,
-        message: Message,
-        *,
-        run_at: datetime | None = None,
-        priority: Priority | str = Priority.NORMAL,
-        dedupe_key: str | None = None,
-        traceparent: str | None = None,
-    ) -> UUID:
-        """Publish one message and wait until the broker has it.
-
-        Parameters:
-            run_at: aware time before which it must not run; None means now (or when the message itself says).
-            dedupe_key: a business key, unique for ever: a second message with it does nothing.
-
-        Returns:
-            The job's id.
-
-        Raises:
-            PublishError: not confirmed within ``timeout_s``, or no such queue on this broker.
-            ValueError: ``run_at`` has no time zone, or there is no such priority.
-        """
-        envelope = Envelope(
-            message,
-            run_at=run_at,
-            priority=Priority(priority),
-            dedupe_key=dedupe_key,
-            traceparent=traceparent,
-            source=self._source,
-        )
-        self.send_many([envelope])
-        return envelope.id
 
     def send_many(self, messages: Iterable[Message | Envelope]) -> list[UUID]:
         """Publish many messages, pipelined, and wait until the broker has them all.
@@ -104,7 +62,7 @@ class Publisher:
         Raises:
             PublishError: says how many were not confirmed; sending the same envelopes again is safe.
         """
-        envelopes = [m if isinstance(m, Envelope) else Envelope(m, source=self._source) for m in messages]
+        envelopes = enveloped(messages, self._source)
         packets = [Packet(e.routing_key, e.encode(), str(e.id)) for e in envelopes]
         failed = [p for p in self.publish(packets) if p.error]
         if failed:

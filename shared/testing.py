@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-from .messages import Message, Priority
-from .wire import Envelope, decode
+from .messages import Message
+from .sender import Sender
+from .wire import Envelope, decode, enveloped
 
 M = TypeVar("M", bound=Message)
 
 
-@dataclass
-class RecordingPublisher:
+class RecordingPublisher(Sender):
     """Stand in for ``Publisher``: nothing leaves, everything is encoded and read back as a worker would.
 
     Example:
@@ -25,45 +22,17 @@ class RecordingPublisher:
         >>> publisher.only(DeliverGiftCard, gift_card_id=order.card_id, method="email")
     """
 
-    source: str = "giftcard-jobs"
-    sent: list[Envelope] = field(default_factory=list)
+    def __init__(self, source: str = "giftcard-jobs") -> None:
+        super().__init__(source)
+        self.sent: list[Envelope] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def send(
-        self,
-        message: Message,
-        *,
-        run_at: datetime | None = None,
-        priority: Priority | str = Priority.NORMAL,
-        dedupe_key: str | None = None,
-        traceparent: str | None = None,
-    ) -> UUID:
-        """Keep one message, as ``Publisher.send`` takes it.
+    def send_many(self, messages: Iterable[Message | Envelope]) -> list[UUID]:
+        """Keep many messages, as ``Publisher.send_many`` takes them.
 
         Raises:
             BadMessage, ValueError: where the real one would, or a worker would reject it.
         """
-        asked = Envelope(
-            message,
-            run_at=run_at,
-            priority=Priority(priority),
-            dedupe_key=dedupe_key,
-            traceparent=traceparent,
-            source=self.source,
-        )
-        return self.send_many([asked])[0]
-
-    def send_many(self, messages: Iterable[Message | Envelope]) -> list[UUID]:
-        """Keep many messages, as ``Publisher.send_many`` takes them."""
-        envelopes = [m if isinstance(m, Envelope) else Envelope(m, source=self.source) for m in messages]
-        read = [decode(envelope.encode()) for envelope in envelopes]
+        read = [decode(envelope.encode()) for envelope in enveloped(messages, self._source)]
         self.sent += read
         return [envelope.id for envelope in read]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -67,6 +67,11 @@ class Envelope:
         body = json.dumps({name: value for name, value in document.items() if value is not None}).encode()
         check_size(body)
         return body
+
+
+def enveloped(messages: Iterable[Message | Envelope], source: str) -> list[Envelope]:
+    """Put messages into envelopes of a source; what is in one stays as it is."""
+    return [m if isinstance(m, Envelope) else Envelope(m, source=source) for m in messages]
 
 
 def lane(queue: str, priority: Priority) -> str:
