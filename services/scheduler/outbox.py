@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, LiteralString
 
+from services.scheduler import turn
 from shared import db, logs
 from shared.events import EXCHANGE
 from shared.failpoints import failpoint
@@ -12,13 +13,6 @@ from shared.packets import Packet
 from shared.publisher import Publisher
 
 BATCH = 500
-
-# One relay at a time, so that facts leave in the order of their numbers; facts of one card are numbered under its lock.
-# One that stands still with the turn in its hands loses its session, soon after the longest wait for a confirm.
-ALONE: LiteralString = """
-SELECT set_config('idle_in_transaction_session_timeout', '30s', true),
-    pg_try_advisory_xact_lock(hashtext('giftcard-jobs outbox')) AS alone
-"""
 
 NEXT: LiteralString = """
 SELECT id, type, subject, data, created_at FROM events WHERE published_at IS NULL ORDER BY id LIMIT %s
@@ -30,8 +24,9 @@ TOLD: LiteralString = "UPDATE events SET published_at = clock_timestamp() WHERE 
 def tell(publisher: Publisher) -> int:
     """Publish one batch of facts. Returns how many; 0 also while another scheduler does it."""
     with db.transaction() as connection:
-        alone = connection.execute(ALONE).fetchone()
-        rows = connection.execute(NEXT, (BATCH,)).fetchall() if alone and alone["alone"] else []
+        # Facts leave in the order of their numbers; those of one card are numbered under its lock.
+        alone = turn.take(connection, "outbox")
+        rows = connection.execute(NEXT, (BATCH,)).fetchall() if alone else []
         packets = publisher.publish([_packet(row) for row in rows])
         failpoint("outbox-published")
         told = []

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 import pika
 
-from services.scheduler import outbox
+from services.scheduler import outbox, turn
 from shared import db, logs, metrics, topology
 from shared.failpoints import failpoint
 from shared.jobs import LEVELS
@@ -20,14 +20,6 @@ from shared.wire import lane
 
 BATCH = 500
 NO_ROOM_S = 0.2
-
-# Rows that fill a queue up to its depth are taken by one relay at a time, since two would each see the same room. Asked
-# before the rows are counted, so that what the relay before has marked is seen. A relay that stands still with rows in
-# its hands loses its session, and with it the turn and the rows, soon after the longest wait for a confirm.
-TURN: LiteralString = """
-SELECT set_config('idle_in_transaction_session_timeout', '30s', true),
-    pg_try_advisory_xact_lock(hashtext('giftcard-jobs relay')) AS mine
-"""
 
 # For each queue and priority: its due rows in order, up to the room that its queue has. Urgent rows always have room,
 # normal ones up to the queue's depth, bulk ones only while little waits. Rows of another relay are passed over;
@@ -86,8 +78,10 @@ class Relay:
     def publish_due(self) -> int:
         """Publish one batch. Returns how many rows are queued now."""
         with metrics.relay_batch_seconds.time(), db.transaction() as connection:
-            turn = connection.execute(TURN).fetchone()
-            rows = connection.execute(DUE, self._queues | {"mine": turn and turn["mine"]}).fetchall()
+            # One relay at a time fills a queue up to its depth, since two would each see the same room. Asked before
+            # the rows are counted, so that what the relay before has marked is seen.
+            mine = turn.take(connection, "relay")
+            rows = connection.execute(DUE, self._queues | {"mine": mine}).fetchall()
             failpoint("relay-claimed")
             packets = self._publisher.publish([_packet(row) for row in rows])
             failpoint("relay-published")

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import pika
 import pytest
 
-from services.scheduler import outbox
+from services.scheduler import outbox, turn
+from shared import db
 from shared.events import EXCHANGE
 from shared.publisher import Publisher
 from tests.kinds import Sql
@@ -71,11 +72,9 @@ def test_what_the_broker_did_not_take_is_told_later(database: str, sql: Sql, pub
 
 
 def test_two_schedulers_at_once_do_not_tell_twice(database: str, sql: Sql, publisher: Publisher, listener: Any) -> None:
-    import psycopg
-
     fact(sql, uuid4())
-    with psycopg.connect(database) as other:
-        other.execute(outbox.ALONE)
+    with db.transaction() as other:
+        assert turn.take(other, "outbox")
 
         assert outbox.tell(publisher) == 0
 

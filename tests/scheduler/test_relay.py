@@ -16,7 +16,8 @@ import pytest
 
 import services.expiry.actors  # noqa: F401  # registers the actors
 from services.scheduler import __main__ as scheduler
-from services.scheduler.relay import DUE, NO_ROOM_S, TURN, Relay, declare_queues
+from services.scheduler import turn
+from services.scheduler.relay import DUE, NO_ROOM_S, Relay, declare_queues
 from shared import db
 from shared.enqueue import enqueue
 from shared.messages import ExpireGiftCard, Message, PruneHistory, SendGiftCardEmail
@@ -202,7 +203,7 @@ def test_relays_side_by_side_keep_no_more_in_the_broker_than_one(
     ask(priority="urgent")
 
     with psycopg.connect(database) as other:
-        other.execute(TURN)
+        other.execute(turn.TAKE, ("relay",))
         assert Relay(publisher).publish_due() == 1
         assert sql("SELECT priority FROM jobs WHERE state = 'queued'") == [{"priority": 0}]
     with ThreadPoolExecutor(4) as threads:
@@ -213,7 +214,7 @@ def test_relays_side_by_side_keep_no_more_in_the_broker_than_one(
 
 def test_a_relay_that_stands_still_with_the_turn_loses_it(publisher: Publisher, database: str, sql: Sql) -> None:
     with psycopg.connect(database) as other:
-        other.execute(TURN)
+        other.execute(turn.TAKE, ("relay",))
 
         (row,) = other.execute("SHOW idle_in_transaction_session_timeout").fetchall()
 
