@@ -12,7 +12,7 @@ from rich.console import Console
 from services.console import tables
 from services.console.session import AsJson, connected
 from shared import db
-from shared.invariants import INVARIANTS, Invariant, count
+from shared.invariants import INVARIANTS, Invariant, allowed, count
 from shared.settings import settings
 
 COLUMNS = {"invariant": "id", "says": "what must hold", "violations": "violations", "took_s": "took, s"}
@@ -52,11 +52,10 @@ def _configured() -> str | None:
 
 def _row(connection: db.Connection, invariant: Invariant, limit_s: float) -> dict[str, Any]:
     """Count one; ``violations`` is None when its query took too long."""
-    own, began = settings(), time.monotonic()
-    skipping = [name for name, line in own.timetable.items() if line.missed == "skip"]
+    began = time.monotonic()
     found, way_out = None, f"not counted within {limit_s:g} s: raise --limit-s, or ask a replica with --database-url"
     try:
-        found = count(connection, invariant, limit_s=limit_s, token_grace_s=own.token_grace_s, skipping=skipping)
+        found = count(connection, invariant, limit_s=limit_s, **allowed())
         way_out = invariant.way_out
     except psycopg.errors.QueryCanceled:
         pass

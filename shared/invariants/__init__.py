@@ -8,8 +8,9 @@ from typing import Any, LiteralString
 from shared import db
 from shared.invariants import cards, deliveries, jobs
 from shared.invariants.invariant import Invariant
+from shared.settings import settings
 
-__all__ = ["DRIFT", "INVARIANTS", "Invariant", "count", "drifted", "violations"]
+__all__ = ["DRIFT", "INVARIANTS", "Invariant", "allowed", "count", "drifted", "violations"]
 
 # I7 (accepted outside, unknown here, or the reverse), I15 (canaries in logs and queues) and I17 (sends per second)
 # cannot be asked of rows: the tests hold them against the journals of the outside world.
@@ -43,6 +44,13 @@ def count(
         given = {"token_grace_s": token_grace_s, "skipping": list(skipping)}
         row: Any = connection.execute(invariant.query, given).fetchone()
     return int(row["count"])
+
+
+def allowed() -> dict[str, Any]:
+    """Give what the settings allow, by the names of ``count``'s parameters."""
+    own = settings()
+    skipping = [name for name, line in own.timetable.items() if line.missed == "skip"]
+    return {"token_grace_s": own.token_grace_s, "skipping": skipping}
 
 
 def violations(connection: db.Connection) -> dict[str, int]:
