@@ -79,11 +79,12 @@ def main() -> None:
     if options.check:
         found = problems()
         sys.exit("\n".join(found) if found else None)
-    for file, text in files():
+    generated = dict(files())
+    for file, text in generated.items():
         _write(file, text)
     if options.release:
         _write(FOLDER / "released" / f"{version()}.json", _text(contract()))
-    print(f"written to {FOLDER.relative_to(ROOT)}: {sum(1 for _ in files())} files")
+    print(f"written to {FOLDER.relative_to(ROOT)}: {len(generated)} files")
 
 
 if __name__ == "__main__":
