@@ -80,10 +80,9 @@ def kill_rabbitmq(site: Site, _: random.Random, for_s: float) -> int:
 def alarm_rabbitmq(site: Site, _: random.Random, for_s: float) -> int:
     """Raise RabbitMQ's memory alarm, which blocks publishers only, and kill it then. Hits: the alarm, and the pid."""
     home = site.directory / "rabbitmq"
-    rabbitmq.control(home, "set_vm_memory_high_watermark", "0.00001")
+    rabbitmq.control(home, "set_vm_memory_high_watermark", "absolute", "1MB")
     time.sleep(for_s)
-    alarms = sum(bool(node.get("mem_alarm")) for node in management.call(site.api, "GET", "nodes"))
-    return min(alarms, _restart_rabbitmq(site, 0)) * 2
+    return min(_alarms(site), _restart_rabbitmq(site, 0)) * 2
 
 
 @nemesis("delete-queue")
@@ -242,6 +241,16 @@ def _restart_rabbitmq(site: Site, after_s: float) -> int:
     time.sleep(after_s)
     rabbitmq.start(site.directory / "rabbitmq")
     return int(died > 0)
+
+
+def _alarms(site: Site, patience_s: float = 20) -> int:
+    """Count the nodes in alarm; the management API hears of it some seconds later."""
+    end = time.monotonic() + patience_s
+    while True:
+        alarms = sum(bool(node.get("mem_alarm")) for node in management.call(site.api, "GET", "nodes"))
+        if alarms or time.monotonic() > end:
+            return alarms
+        time.sleep(0.5)
 
 
 def _with_messages(site: Site, for_s: float, do: Callable[[pika.channel.Channel], int]) -> int:
