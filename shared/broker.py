@@ -13,7 +13,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from shared import controls, db, health, logs, topology
 from shared.consumer import JobsConsumer
-from shared.errors import QueueMismatch
+from shared.errors import QueueMismatch, QueueMissing
 from shared.leases import leases
 from shared.settings import settings
 
@@ -41,13 +41,13 @@ class JobsBroker(RabbitmqBroker):
         return JobsConsumer
 
     def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
-        """Declare a queue and its dead-letter queue; there is no delay queue, since delays are rows."""
+        """Know a queue, and ``ensure`` that it is there; there is no delay queue, since delays are rows."""
         if queue_name not in self.queues:
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
         if ensure:
             with pika.BlockingConnection(self.parameters) as connection:
-                topology.declare(connection.channel(), queue_name)
+                topology.ensure(connection, queue_name)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> JobsConsumer:
         """Open a consumer with the queue's own prefetch; a lost broker is met again at random times."""
@@ -57,6 +57,8 @@ class JobsBroker(RabbitmqBroker):
         except (*AWAY, QueueMismatch) as error:
             if isinstance(error, QueueMismatch):
                 logs.get().critical("queue_mismatch", queue=queue_name, error=str(error))
+            elif isinstance(error, QueueMissing):
+                logs.get().error("queue_missing", queue=queue_name, error=str(error))
             db.stopping.wait(random.uniform(0, 2))  # noqa: S311  # jitter, not a secret
             raise dramatiq.ConnectionClosed(error) from None
 

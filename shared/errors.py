@@ -97,3 +97,7 @@ class QueueMismatch(Exception):
             f"the queue {queue} is on the broker with other arguments than {wanted} ({said}): let it run empty and"
             " delete it, then it is declared anew, and what was in it is published again; or set JOBS_QUEUE_TYPE back"
         )
+
+
+class QueueMissing(OSError):
+    """Say that a queue is not there and that this user may not make it."""

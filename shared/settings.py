@@ -42,6 +42,10 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(description="postgresql://user:password@host:5432/name")
     rabbitmq_url: SecretStr = Field(description="amqp://user:password@host:5672/vhost")
+    topology_url: Annotated[SecretStr | None, NoneIfEmpty] = Field(
+        default=None,
+        description="The same broker as a user who may declare queues; scheduler only; empty: JOBS_RABBITMQ_URL.",
+    )
     queue_type: Literal["quorum", "classic"] = Field(
         default="quorum", description="RabbitMQ queue type; changing it is a migration."
     )

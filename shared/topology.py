@@ -1,4 +1,4 @@
-"""The queues on the broker: their names, types and limits, declared by whoever comes first."""
+"""The queues on the broker: their names, types and limits, declared by whoever may and comes first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pika
 
-from shared.errors import QueueMismatch
+from shared.errors import QueueMismatch, QueueMissing
 from shared.messages import QUEUES, Priority
 from shared.settings import settings
 from shared.wire import lane
@@ -15,6 +15,7 @@ MAX_LENGTH = 1_000_000
 PRECONDITION_FAILED = 406  # how a broker says that a queue is there with other arguments
 # A second fence behind the record's own count of stalls; a lost connection counts as one delivery too.
 DELIVERY_LIMIT = 1000
+ACCESS_REFUSED, NOT_FOUND = 403, 404
 
 
 def dead(queue: str) -> str:
@@ -58,3 +59,30 @@ def _declare(channel: Any, queue: str, wanted: dict[str, Any]) -> None:
         if error.reply_code == PRECONDITION_FAILED:
             raise QueueMismatch(queue, wanted, error.reply_text) from None
         raise
+
+
+def ensure(connection: Any, queue: str) -> None:
+    """Declare a queue; a user who may not, as a worker's need not, finds it there.
+
+    Raises:
+        QueueMissing: it is not there; says who makes it.
+        QueueMismatch: it has another type or other limits.
+    """
+    try:
+        declare(connection.channel(), queue)
+    except pika.exceptions.ChannelClosedByBroker as error:
+        if error.reply_code != ACCESS_REFUSED:
+            raise
+        _find(connection, queue)
+
+
+def _find(connection: Any, queue: str) -> None:
+    try:
+        connection.channel().queue_declare(queue=queue, passive=True)
+    except pika.exceptions.ChannelClosedByBroker as error:
+        if error.reply_code != NOT_FOUND:
+            raise
+        raise QueueMissing(
+            f"the queue {queue} is not there, and this user may not make it: start a scheduler, which makes all queues"
+            " within a minute, with JOBS_TOPOLOGY_URL for a user who may"
+        ) from None

@@ -58,12 +58,21 @@ def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def database(setting: Callable[..., None]) -> Iterator[str]:
-    """Lend a migrated database of its own, as this process's settings."""
+def service() -> str | None:
+    """Name the service whose role this process has in the database; None: the owner of the tables.
+
+    The tests of a service say which one, so that a privilege that is missing is found.
+    """
+    return None
+
+
+@pytest.fixture
+def database(setting: Callable[..., None], service: str | None) -> Iterator[str]:
+    """Lend a migrated database of its own, as this process's settings. The URL it gives is the owner's."""
     with servers.fresh_database() as url:
         # No limit by default: a test that is about the rate sets one.
         rates = {f"queues__{q.replace('-', '_')}__rate_per_s": "10000" for q in settings_queues()}
-        setting(database_url=url, **rates)
+        setting(database_url=servers.as_service(url, service) if service else url, **rates)
         db.stopping.clear()
         yield url
         db.close_pool()
@@ -199,8 +208,11 @@ def _stop(worker: Worker) -> None:
 def process(database: str, rabbitmq: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a service as its own process: ``process("expiry", failpoints="effect=kill")``; killed with the test.
 
-    It logs to a file in ``tmp_path``.
+    It logs to a file in ``tmp_path``, and has the role and the permissions of its service, so queues are made for it.
     """
+    from services.scheduler.relay import declare_queues
+
+    declare_queues()
     with ExitStack() as stack:
 
         def start(service: str, *, failpoints: str = "", **env: str) -> subprocess.Popen[str]:
@@ -209,7 +221,12 @@ def process(database: str, rabbitmq: str, tmp_path: Path) -> Iterator[Callable[.
                 if service == "scheduler"
                 else [sys.executable, "-m", "dramatiq", f"services.{service}.actors", "--processes", "1"]
             )
-            values = {"JOBS_HTTP_PORT": "0", "JOBS_FAILPOINTS": failpoints, **env}
+            own = {
+                "JOBS_DATABASE_URL": servers.as_service(database, service),
+                "JOBS_RABBITMQ_URL": servers.as_broker_user(rabbitmq, service),
+                "JOBS_TOPOLOGY_URL": servers.as_broker_user(rabbitmq, "topology") if service == "scheduler" else "",
+            }
+            values = {"JOBS_HTTP_PORT": "0", "JOBS_FAILPOINTS": failpoints, **own, **env}
             with (tmp_path / f"{service}.log").open("a") as log:
                 child = subprocess.Popen(
                     command, env=os.environ | values, text=True, start_new_session=True, stderr=log

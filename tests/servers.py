@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import cache
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from psycopg.sql import SQL, Identifier
 
 from deploy.local import containers, database, management, postgres, rabbitmq, state
 from deploy.local.errors import StackError
+from shared import broker_users, privileges
 
 DIRECTORY = state.LOCAL / "test"
 _T = TypeVar("_T")
@@ -56,6 +58,29 @@ def fresh_database() -> Iterator[str]:
         yield database.create(server, name, template=_template(server))
     finally:
         database.drop(server, name)
+
+
+def as_service(url: str, service: str) -> str:
+    """Give a test database's URL for a login of a service's role, which may do what that service may."""
+    return database.signed_in(url, *_login(database_server(), service))
+
+
+@cache
+def _login(server: str, service: str) -> tuple[str, str]:
+    """Make a login that all test processes share; its password is theirs, since they share the server's."""
+    user, password = f"test_{service}", hashlib.sha256(f"{server} {service}".encode()).hexdigest()
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtext('giftcard-jobs test logins'))")
+        database.login(server, user, password, privileges.role(service))
+    return user, password
+
+
+def as_broker_user(url: str, user: str) -> str:
+    """Give a test's virtual host for a user with the permissions of a service there, and nowhere else."""
+    api, vhost = rabbitmq_server()[1], urlsplit(url).path.removeprefix("/")
+    name, password = f"test_{user}", hashlib.sha256(f"{api} {user}".encode()).hexdigest()
+    management.user(api, vhost, name, password, asdict(broker_users.PERMISSIONS[user]))
+    return rabbitmq.signed_in(url, name, password)
 
 
 @contextmanager
@@ -100,7 +125,8 @@ def _give_up(reason: str) -> NoReturn:
 @cache
 def _template(server: str) -> str:
     """Make a database that is migrated once for all test processes and for as long as the migrations stay the same."""
-    migrations = [*sorted((state.ROOT / "shared").glob("migrations/**/*.*")), state.ROOT / "shared/messages.py"]
+    shared = state.ROOT / "shared"
+    migrations = [*sorted(shared.glob("migrations/**/*.*")), shared / "messages.py", shared / "privileges.py"]
     contents = b"".join(file.read_bytes() for file in migrations if file.suffix != ".pyc")
     name = f"template_{hashlib.sha256(contents).hexdigest()[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 from alembic import command
 from alembic.config import Config
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import make_url
 
 from deploy.local.state import ROOT
@@ -36,6 +36,19 @@ def drop(server: str, name: str) -> None:
     """Drop a database, whoever is connected; nothing happens if it is not there."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+
+
+def login(server: str, user: str, password: str, role: str) -> None:
+    """Let a user sign in with a password as a member of a role; a user who is there gets the password."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            connection.execute(SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(Identifier(user), Identifier(role)))
+        connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(user), Literal(password)))
+
+
+def signed_in(url: str, user: str, password: str) -> str:
+    """Give the URL of the same database for another user."""
+    return make_url(url).set(username=user, password=password).render_as_string(hide_password=False)
 
 
 def named(server: str, name: str) -> str:

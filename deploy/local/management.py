@@ -30,3 +30,14 @@ def call(url: str, method: str, path: str, body: dict[str, Any] | None = None) -
     if answer.status >= 400:
         raise OSError(f"RabbitMQ's management API answered {answer.status} to {method} {path}: {text.decode()[:200]}")
     return json.loads(text) if text else None
+
+
+def user(url: str, vhost: str, name: str, password: str, permissions: dict[str, str]) -> None:
+    """Make a user, or give the one who is there this password, with permissions in one virtual host.
+
+    Parameters:
+        vhost: percent-encoded.
+        permissions: ``configure``, ``write`` and ``read`` as regular expressions.
+    """
+    call(url, "PUT", f"users/{name}", {"password": password, "tags": ""})
+    call(url, "PUT", f"permissions/{vhost}/{name}", permissions)

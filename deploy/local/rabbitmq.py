@@ -10,6 +10,7 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.local import management, processes, programs, state
 from deploy.local.errors import StartFailed
@@ -48,6 +49,12 @@ def url(directory: Path, vhost: str = "%2F") -> str:
     """Give the AMQP URL of a (percent-encoded) virtual host on the broker of a directory that was started once."""
     facts = state.read(directory)
     return f"amqp://{USER}:{facts['password']}@127.0.0.1:{facts['ports']['amqp']}/{vhost}"
+
+
+def signed_in(url: str, user: str, password: str) -> str:
+    """Give the AMQP URL of the same virtual host for another user."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def management_url(directory: Path, *, password: bool = False) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,12 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
 
-def plan(directory: Path, schedulers: int) -> list[Program]:
-    """Choose the programs of a stack and their ports, which stay what they were while the services run."""
+def plan(directory: Path, schedulers: int, own: Mapping[str, Mapping[str, str]]) -> list[Program]:
+    """Choose the programs of a stack and their ports, which stay what they were while the services run.
+
+    Parameters:
+        own: each service's own variables, such as the URLs with its login.
+    """
     timers = ["scheduler"] if schedulers == 1 else [f"scheduler-{n + 1}" for n in range(schedulers)]
     names = ["outside", *timers, *WORKERS, "webhooks"]
     known = state.read(directory).get("ports", {})
@@ -43,7 +47,13 @@ def plan(directory: Path, schedulers: int) -> list[Program]:
         supervision.stop(directory)
         known = state.ports(directory, "smtp", "reports", *names)
     return [
-        Program(name, _command(directory, name, known), known[name], directory / "logs" / f"{name}.log")
+        Program(
+            name,
+            _command(directory, name, known),
+            known[name],
+            directory / "logs" / f"{name}.log",
+            own.get(name.partition("-")[0], {}),
+        )
         for name in names
     ]
 

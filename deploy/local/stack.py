@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deploy.local import containers, database, environment, postgres, rabbitmq, services, state, supervision
+from deploy.local import containers, database, environment, logins, postgres, rabbitmq, services, state, supervision
 from deploy.local.errors import StackError
 from deploy.local.services import Service
 from deploy.local.supervision import Program
@@ -86,7 +86,7 @@ def up(
         env = _servers(directory, durable, report)
         database.migrate(env["JOBS_DATABASE_URL"])
         report("database migrated")
-        programs = services.plan(directory, schedulers)
+        programs = services.plan(directory, schedulers, logins.make(directory, env))
         env |= environment.variables(directory, state.read(directory)["ports"]) | dict(extra_env or {})
         environment.write(directory / "env", env)
         state.remember(directory, programs=[program.as_facts() for program in programs], env=env)

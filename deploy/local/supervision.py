@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Error, ServerProxy
@@ -39,7 +39,7 @@ _PROGRAM = """\
 [program:{name}]
 command={command}
 directory={root}
-environment=JOBS_HTTP_PORT="{port}"
+environment={environment}
 autorestart=true
 startsecs=1
 startretries=5
@@ -55,16 +55,17 @@ stdout_logfile_backups=3
 
 @dataclass(frozen=True)
 class Program:
-    """One service: how it is started, where it answers, where it logs."""
+    """One service: how it is started, where it answers, where it logs, and the variables that are its own."""
 
     name: str
     command: tuple[str, ...]
     port: int
     log: Path
+    env: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def as_facts(self) -> dict[str, Any]:
         """Give what :meth:`from_facts` makes it of again, as JSON can hold it."""
-        return {**asdict(self), "log": str(self.log)}
+        return {"name": self.name, "command": self.command, "port": self.port, "log": str(self.log)}
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> Program:
@@ -125,11 +126,16 @@ def _configuration(directory: Path, programs: list[Program]) -> str:
             name=program.name,
             command=_escaped(shlex.join(program.command)),
             root=_escaped(state.ROOT),
-            port=program.port,
+            environment=_environment(program),
             log=_escaped(program.log),
         )
         for program in programs
     )
+
+
+def _environment(program: Program) -> str:
+    own = {"JOBS_HTTP_PORT": str(program.port), **program.env}
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in own.items())
 
 
 def _escaped(value: object) -> str:

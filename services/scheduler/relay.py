@@ -109,7 +109,8 @@ class Relay:
 
 def declare_queues() -> None:
     """Make every queue, and the exchange for facts, that is not there, over a connection of its own."""
-    with pika.BlockingConnection(pika.URLParameters(settings().rabbitmq_url.get_secret_value())) as connection:
+    url = settings().topology_url or settings().rabbitmq_url
+    with pika.BlockingConnection(pika.URLParameters(url.get_secret_value())) as connection:
         channel = connection.channel()
         for queue in topology.lanes():
             topology.declare(channel, queue)

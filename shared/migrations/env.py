@@ -1,4 +1,4 @@
-"""Run the migrations, one process at a time, and fill in which messages there are."""
+"""Run the migrations, one process at a time, fill in which messages there are, and give each service its rights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, text
 
 from shared.messages import MESSAGES
+from shared.migrations import grants
 from shared.models import Base
 from shared.settings import settings
 
@@ -22,6 +23,7 @@ def migrate(connection: Connection) -> None:
         connection.execute(_LOCK)
         context.run_migrations()
         fill_message_types(connection)
+        grants.apply(connection)
 
 
 def fill_message_types(connection: Connection) -> None:

@@ -23,6 +23,12 @@ NO_TIMETABLE = (
 
 
 @pytest.fixture
+def service() -> str:
+    """Run as this service's own role."""
+    return "cleanup"
+
+
+@pytest.fixture
 def token(sql: Sql) -> Token:
     """Sign somebody in: ``token("-25 hours", revoked=True, parent=other)`` expired 25 hours ago."""
 

@@ -151,6 +151,7 @@ def test_a_date_whose_run_failed_is_cleaned_by_the_next_run(
     assert left(sql) == set()
 
 
+@pytest.mark.parametrize("service", [None])  # another service's part is played, too
 def test_after_days_of_downtime_one_run_catches_up(token: Token, deliver: Deliver, job: JobOf, sql: Sql) -> None:
     for days in range(2, 7):
         token(f"-{days} days")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -11,7 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.console.cli import app
-from tests.kinds import Sql
+from tests import servers
+from tests.kinds import Setting, Sql
 
 Cli: TypeAlias = Callable[..., Result]
 Read: TypeAlias = Callable[..., Any]
@@ -19,10 +21,20 @@ Made: TypeAlias = Callable[..., UUID]
 
 
 @pytest.fixture
-def cli(database: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Type a command: ``cli("jobs", "--state", "failed")`` gives its exit code and output."""
+def cli(database: str, monkeypatch: pytest.MonkeyPatch, setting: Setting) -> Cli:
+    """Type a command: ``cli("jobs", "--state", "failed")`` gives exit code and output. It has the console's role."""
     monkeypatch.setenv("COLUMNS", "250")
-    return lambda *words, answer=None: CliRunner().invoke(app, [str(word) for word in words], input=answer)
+    console = servers.as_service(database, "console")
+
+    def typed(*words: object, answer: str | None = None) -> Result:
+        others = os.environ["JOBS_DATABASE_URL"]
+        setting(database_url=console if others == database else others)
+        try:
+            return CliRunner().invoke(app, [str(word) for word in words], input=answer)
+        finally:
+            setting(database_url=others)
+
+    return typed
 
 
 @pytest.fixture

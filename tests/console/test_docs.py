@@ -164,6 +164,8 @@ def test_the_job_that_contributing_adds_works_in_a_copy_of_this_repository(tmp_p
         "PruneHistory\n": "ForgetSoftBounces, PruneHistory\n",
     }
     _change(tmp_path / "services/cleanup/actors.py", imports, append=f"\n\n{actor}")
+    [granted] = re.findall(r"here `(.+?)` for cleanup", (ROOT / "CONTRIBUTING.md").read_text())
+    _change(tmp_path / "shared/privileges.py", {'"cleanup": {\n': f'"cleanup": {{\n        {granted},\n'})
     (tmp_path / "tests/cleanup/test_soft_bounces.py").write_text(test)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("JOBS_", "PYTEST_"))}
 

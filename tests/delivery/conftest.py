@@ -11,6 +11,12 @@ from tests.kinds import Setting
 
 
 @pytest.fixture
+def service() -> str:
+    """Run as this service's own role."""
+    return "delivery"
+
+
+@pytest.fixture
 def hooks(database: str, setting: Setting) -> Iterator[Hooks]:
     """Serve the webhooks on a free port, with every provider's keys set."""
     setting(**values())

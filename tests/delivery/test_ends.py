@@ -20,6 +20,11 @@ from tests.outside import Outside
 SENDS = "SELECT id FROM jobs WHERE name = 'send_gift_card_email'"
 
 
+@pytest.fixture
+def service() -> None:
+    """Run as the owner: more than one service's part is played here."""
+
+
 def handed_over(card: Issue, deliver: Deliver, sql: Sql) -> UUID:
     """Hand a card over to e-mail, and give the job that will send it."""
     deliver(DeliverGiftCard(gift_card_id=card(), method="email"))

@@ -28,6 +28,11 @@ OLD, NEW = "old@example.com", "new@example.com"
 JOBS = ["mail", "text", "reminder", "scheduled", "expire"]
 
 
+@pytest.fixture
+def service() -> None:
+    """Run as the owner: more than one service's part is played here."""
+
+
 def change(sql: Sql, card_id: UUID, what: str) -> None:
     """Let something happen to a card."""
     updates = {

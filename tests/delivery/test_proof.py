@@ -68,6 +68,11 @@ TROUBLE: dict[str, list[tuple[float, dict[str, Any]]]] = {
 
 
 @pytest.fixture
+def service() -> None:
+    """Run as the owner: more than one service's part is played here."""
+
+
+@pytest.fixture
 def a_bad_day(
     database: str, rabbitmq: str, publisher: Publisher, outside: Outside, setting: Setting, sql: Sql, tmp_path: Path
 ) -> Proof:

@@ -27,6 +27,12 @@ NO_TIMETABLE = (
 
 
 @pytest.fixture
+def service() -> str:
+    """Run as this service's own role."""
+    return "expiry"
+
+
+@pytest.fixture
 def expires_in(sql: Sql) -> Callable[[UUID, str], None]:
     """Let a card expire to the second: ``expires_in(card_id, "1 second")``; its expiry version grows by one."""
 

@@ -39,7 +39,7 @@ def stack_directory(tmp_path: Path) -> Iterator[Path]:
 def small_services(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a stack have two services that only say that they are ready."""
 
-    def plan(directory: Path, schedulers: int) -> list[Program]:
+    def plan(directory: Path, schedulers: int, own: object) -> list[Program]:
         names = ("outside", "expiry")
         known = state.read(directory).get("ports", {})
         ports = known if set(names) <= known.keys() else state.ports(directory, "smtp", "reports", *names)

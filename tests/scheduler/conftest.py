@@ -15,6 +15,12 @@ Waiting: TypeAlias = Callable[[], dict[str, list[bytes]]]
 
 
 @pytest.fixture
+def service() -> str:
+    """Run as this service's own role."""
+    return "scheduler"
+
+
+@pytest.fixture
 def waiting(rabbitmq: str) -> Waiting:
     """Take every body out of every queue, by queue."""
 

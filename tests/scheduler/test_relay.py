@@ -336,6 +336,7 @@ def test_queues_are_declared_as_often_as_one_likes(rabbitmq: str) -> None:
     declare_queues()
 
 
+@pytest.mark.parametrize("service", [None])  # a worker of another service runs here, too
 def test_a_broker_that_blocks_publishers_costs_no_row_and_no_worker(
     rabbitmq: str, publisher: Publisher, ask: Callable[..., UUID], worker: StartWorker, sql: Sql, eventually: Eventually
 ) -> None:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from services.scheduler.wishes import rederive
 from shared import db
 from shared.enqueue import enqueue, reschedule
@@ -36,6 +38,7 @@ def test_a_wish_whose_instant_is_wrong_by_now_is_moved_to_its_wall_time(
     assert rederive() == 0
 
 
+@pytest.mark.parametrize("service", [None])  # another service's part is played, too
 def test_a_job_that_somebody_moved_stays_where_it_was_put(card: Card, job: Callable[[UUID], dict[str, Any]]) -> None:
     job_id = wish(card)
 

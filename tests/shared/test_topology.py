@@ -72,10 +72,12 @@ def test_a_queue_with_other_limits_is_named_with_the_way_out(connection: pika.Bl
 
 
 def test_a_worker_ends_at_once_over_a_queue_that_it_could_never_consume(
-    connection: pika.BlockingConnection, process: StartProcess, tmp_path: Any
+    connection: pika.BlockingConnection, process: StartProcess, rabbitmq: str, tmp_path: Any
 ) -> None:
+    connection.channel().queue_delete(QUEUE)
     connection.channel().queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "classic"})
 
-    assert process("expiry").wait(60) != 0
+    # As a user who may declare: one who may not is spared by the scheduler, which says the same of the queue.
+    assert process("expiry", JOBS_RABBITMQ_URL=rabbitmq).wait(60) != 0
 
     assert f"the queue {QUEUE} is on the broker with other arguments" in (tmp_path / "expiry.log").read_text()
