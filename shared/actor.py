@@ -80,7 +80,8 @@ def run(envelope: Envelope) -> None:
     pauses = get_broker().pauses
     if queue in pauses:
         raise db.Stopping
-    metrics.slot_wait_seconds.labels(queue).inc(controls.wait_for_slot(queue, limited=queue in pauses.limited))
+    waited_s = controls.wait_for_slot(envelope, limited=queue in pauses.limited)
+    metrics.slot_wait_seconds.labels(queue).inc(waited_s)
     job = _claim(envelope)
     if job is None:
         metrics.duplicates.labels(queue).inc()

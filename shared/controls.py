@@ -9,15 +9,19 @@ import psycopg
 
 from shared import db, logs
 from shared.settings import settings
+from shared.wire import Envelope
 
 NO_LIMIT = 1e6  # starts a second
 
 # The next free slot is reserved in one row, so all workers of all hosts share one rate and nobody polls for it. It does
-# not wait for the disk, since a lost reservation costs nothing.
+# not wait for the disk, since a lost reservation costs nothing. What cannot start yet, runs already or is over takes
+# none: else a backlog that outlives ``silent_s``, and is published again, would eat its own rate.
 RESERVE: LiteralString = """
 WITH hurry AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 INSERT INTO queue_controls AS q (queue, next_slot_at)
 SELECT %(queue)s, clock_timestamp() + make_interval(secs => 1.0 / %(rate)s) FROM hurry
+WHERE coalesce(%(run_at)s <= clock_timestamp(), true) AND NOT EXISTS (SELECT FROM jobs WHERE id = %(id)s
+    AND NOT (state = 'queued' OR (state = 'scheduled' AND run_at <= clock_timestamp())))
 ON CONFLICT (queue) DO UPDATE SET next_slot_at =
     greatest(q.next_slot_at, clock_timestamp()) + make_interval(secs => 1 / coalesce(q.rate_per_s, %(rate)s))
 RETURNING extract(epoch FROM next_slot_at - clock_timestamp())
@@ -30,8 +34,8 @@ SELECT array_agg(queue) FILTER (WHERE paused_at IS NOT NULL) AS paused,
 """
 
 
-def wait_for_slot(queue: str, *, limited: bool = False) -> float:
-    """Wait until this queue's shared rate lets one more job start.
+def wait_for_slot(envelope: Envelope, *, limited: bool = False) -> float:
+    """Wait until the shared rate of a job's queue lets it start; one that cannot start waits for nothing.
 
     Parameters:
         limited: an operator has set a rate, which counts even where the settings set none.
@@ -42,18 +46,19 @@ def wait_for_slot(queue: str, *, limited: bool = False) -> float:
     Raises:
         Stopping: when the process is to stop first.
     """
-    rate = settings().queues[queue].rate_per_s
+    rate = settings().queues[envelope.message.queue].rate_per_s
     if rate is None and not limited:
         return 0
-    wait_s = max(0.0, db.persist(lambda: _reserve(queue, rate or NO_LIMIT)))
+    wait_s = max(0.0, db.persist(lambda: _reserve(envelope, rate or NO_LIMIT)))
     if wait_s and db.stopping.wait(wait_s):
         raise db.Stopping
     return wait_s
 
 
-def _reserve(queue: str, rate: float) -> float:
+def _reserve(envelope: Envelope, rate: float) -> float:
+    given = {"queue": envelope.message.queue, "id": envelope.id, "run_at": envelope.run_at, "rate": rate}
     with db.autocommit() as connection:  # whoever stands still in a transaction would hold up all the others
-        row = connection.execute(RESERVE, {"queue": queue, "rate": rate}).fetchone()
+        row = connection.execute(RESERVE, given).fetchone()
     return float(row["wait_s"]) if row else 0
 
 

@@ -138,7 +138,7 @@ def _on_line(line: str, do: str, counted: str) -> Shoot:
     def shoot(site: Site, _: random.Random, for_s: float) -> int:
         before = site.order(line, "look").get(counted, 0)
         site.order(line, do)
-        time.sleep(for_s if do != "reset" else 0)
+        _until_hit(lambda: site.order(line, "look").get(counted, 0) - before, for_s if do != "reset" else 0)
         return site.order(line, "heal").get(counted, 0) - before
 
     shoot.__doc__ = f"Line to {line}: {do.replace('_', ' ')}. Hits: {counted}."
@@ -201,8 +201,15 @@ def twilio_hangs(site: Site, _: random.Random, for_s: float) -> int:
     return _mended(site, for_s, "twilio")
 
 
+def _until_hit(hits: Callable[[], int], for_s: float, patience_s: float = 30) -> None:
+    """Wait so long, and then for a first hit: on a busy machine whoever is to be hit may be slow to come."""
+    end = time.monotonic() + for_s
+    while time.monotonic() < end or (not hits() and time.monotonic() < end + patience_s):
+        time.sleep(0.2)
+
+
 def _mended(site: Site, for_s: float, line: str | None = None) -> int:
-    time.sleep(for_s)
+    _until_hit(site.misbehaved, for_s)
     hits = site.behave_well()
     if line:  # what hangs would hang on: a server that restarts breaks its connections
         site.order(line, "reset")
@@ -259,9 +266,14 @@ def _with_messages(site: Site, for_s: float, do: Callable[[pika.channel.Channel]
     for name in workers:
         site.signal(name, signal.SIGSTOP)
     try:
-        time.sleep(max(4, for_s / 2))
         with pika.BlockingConnection(pika.URLParameters(site.amqp_url)) as connection:
-            return do(connection.channel())
+            channel = connection.channel()
+            _until_hit(lambda: _waiting(channel), max(4, for_s / 2))
+            return do(channel)
     finally:
         for name in workers:
             site.signal(name, signal.SIGCONT)
+
+
+def _waiting(channel: pika.channel.Channel) -> int:
+    return int(channel.queue_declare("email-delivery", passive=True).method.message_count)

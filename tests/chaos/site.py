@@ -127,11 +127,16 @@ class Site:
         """Make the outside world misbehave (tests/outside/behaviour.py)."""
         requests.post(f"{self.outside}/behaviour", data=json.dumps(rule), timeout=10).raise_for_status()
 
+    def misbehaved(self) -> int:
+        """Give how many requests have met a rule."""
+        rules = requests.get(f"{self.outside}/behaviour", timeout=10).json()
+        return sum(rule["matched"] // rule["every"] for rule in rules)
+
     def behave_well(self) -> int:
         """Let the outside world behave again, and give how many requests met a rule."""
-        rules = requests.get(f"{self.outside}/behaviour", timeout=10).json()
+        hits = self.misbehaved()
         requests.delete(f"{self.outside}/behaviour", timeout=10)
-        return sum(rule["matched"] // rule["every"] for rule in rules)
+        return hits
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
@@ -24,11 +25,15 @@ QUEUE = "gift-card-expiry"
 OTHER = "expiry-reminders"
 
 
-def slots(count: int, rate: float, queue: str = QUEUE) -> list[float]:
+def some_job() -> Envelope:
+    return Envelope(ExpireGiftCard(gift_card_id=uuid4()))
+
+
+def slots(count: int, rate: float) -> list[float]:
     """Reserve slots as so many workers at once would; gives when each may start, in seconds from the first."""
 
     def reserve(_: int) -> float:
-        wait_s = controls._reserve(queue, rate)
+        wait_s = controls._reserve(some_job(), rate)
         return time.monotonic() + wait_s
 
     with ThreadPoolExecutor(4) as threads:
@@ -61,8 +66,7 @@ def test_an_operators_rate_overrules_the_settings(database: str, sql: Sql) -> No
 
     slots(3, rate=1000)
 
-    ahead = sql("SELECT next_slot_at - clock_timestamp() AS ahead FROM queue_controls")[0]["ahead"]
-    assert ahead > timedelta(seconds=1.5)
+    assert ahead(sql) > timedelta(seconds=1.5)
 
 
 def test_two_workers_together_keep_the_rate(
@@ -85,10 +89,56 @@ def test_two_workers_together_keep_the_rate(
     assert not sql("SELECT FROM jobs WHERE attempt > 1"), "waiting for a slot burns no attempt"
 
 
+def ahead(sql: Sql) -> timedelta:
+    row = sql("SELECT next_slot_at - clock_timestamp() AS ahead FROM queue_controls")[0]
+    return timedelta(seconds=row["ahead"].total_seconds())
+
+
+@pytest.mark.parametrize("state", ["running", "succeeded", "scheduled"])
+def test_a_copy_of_a_job_that_has_started_takes_no_slot(database: str, sql: Sql, state: str) -> None:
+    """A backlog that is published again, since it waits for long, would eat its own rate."""
+    slots(1, rate=0.1)
+    copy = some_job()
+    sql(
+        "INSERT INTO jobs (id, name, queue, data, state, run_at)"
+        " VALUES (%s, 'expire_gift_card', %s, '{}', %s, clock_timestamp() + interval '1 hour')",
+        copy.id,
+        QUEUE,
+        state,
+    )
+
+    assert controls._reserve(copy, rate=0.1) == 0
+    assert ahead(sql) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("state", ["queued", "scheduled"])
+def test_a_job_that_can_start_takes_one_slot(database: str, sql: Sql, state: str) -> None:
+    slots(1, rate=0.1)
+    job = some_job()
+    sql(
+        "INSERT INTO jobs (id, name, queue, data, state, run_at)"
+        " VALUES (%s, 'expire_gift_card', %s, '{}', %s, clock_timestamp())",
+        job.id,
+        QUEUE,
+        state,
+    )
+
+    assert controls._reserve(job, rate=0.1) > 0
+    assert ahead(sql) > timedelta(seconds=10)
+
+
+def test_a_message_from_the_future_takes_no_slot(database: str, sql: Sql) -> None:
+    slots(1, rate=0.1)
+    early = replace(some_job(), run_at=datetime.now(UTC) + timedelta(hours=1))
+
+    assert controls._reserve(early, rate=0.1) == 0
+    assert ahead(sql) < timedelta(seconds=10)
+
+
 def test_without_a_rate_nobody_asks_for_slots(database: str, setting: Setting, sql: Sql) -> None:
     setting(queues__gift_card_expiry__rate_per_s="")
 
-    assert controls.wait_for_slot(QUEUE) == 0
+    assert controls.wait_for_slot(some_job()) == 0
     assert sql("SELECT * FROM queue_controls") == []
 
 
@@ -106,11 +156,11 @@ def test_a_worker_that_stands_still_with_its_slot_holds_up_no_other(
 
     monkeypatch.setattr(psycopg.Cursor, "fetchone", stand_still)
     with ThreadPoolExecutor() as threads:
-        still = threads.submit(controls._reserve, QUEUE, 1000)
+        still = threads.submit(controls._reserve, some_job(), 1000)
         try:
             assert stands.wait(20)
 
-            assert controls._reserve(QUEUE, 1000) < 1
+            assert controls._reserve(some_job(), 1000) < 1
             assert not still.done()
         finally:
             goes_on.set()
@@ -118,10 +168,10 @@ def test_a_worker_that_stands_still_with_its_slot_holds_up_no_other(
 
 def test_who_waits_for_a_slot_is_told_of_the_end(database: str, setting: Setting) -> None:
     setting(queues__gift_card_expiry__rate_per_s=0.001)
-    controls.wait_for_slot(QUEUE)
+    controls.wait_for_slot(some_job())
 
     with ThreadPoolExecutor() as threads:
-        waiting = threads.submit(controls.wait_for_slot, QUEUE)
+        waiting = threads.submit(controls.wait_for_slot, some_job())
         db.stopping.set()
         with pytest.raises(db.Stopping):
             waiting.result(20)
@@ -253,7 +303,7 @@ def test_a_reservation_waits_for_nobody_long(database: str) -> None:
     with psycopg.connect(database) as other:
         other.execute("INSERT INTO queue_controls (queue) VALUES (%s)", (OTHER,))
 
-        assert controls._reserve(QUEUE, 10) <= 0.1, "each queue has a row of its own"
+        assert controls._reserve(some_job(), 10) <= 0.1, "each queue has a row of its own"
 
 
 def test_an_operators_rate_counts_where_the_settings_set_none(database: str, setting: Setting, sql: Sql) -> None:
@@ -262,8 +312,8 @@ def test_an_operators_rate_counts_where_the_settings_set_none(database: str, set
     pauses = controls.Pauses()
     pauses.look()
 
-    waits = [controls.wait_for_slot(QUEUE, limited=QUEUE in pauses.limited) for _ in range(3)]
+    waits = [controls.wait_for_slot(some_job(), limited=QUEUE in pauses.limited) for _ in range(3)]
 
     assert pauses.limited == {QUEUE}
     assert sum(waits) > 0
-    assert controls.wait_for_slot(QUEUE) == 0
+    assert controls.wait_for_slot(some_job()) == 0
