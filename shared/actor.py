@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -13,25 +13,35 @@ import psycopg
 from shared import attempt, controls, db, logs, metrics, refusals
 from shared.attempt import Outcome, Skipped
 from shared.broker import get_broker
+from shared.claims import claim, known_as
 from shared.consumer import REFUSE
 from shared.errors import Rejected
 from shared.failpoints import failpoint
-from shared.jobs import Job, claim, known_as
+from shared.group_commit import GroupCommit
+from shared.jobs import Job, succeed
 from shared.leases import leases
 from shared.messages import Message, Priority
 from shared.wire import Envelope, lane
 
 M = TypeVar("M", bound=Message)
 Function: TypeAlias = Callable[[M, Job], Outcome]
-__all__ = ["Outcome", "Skipped", "actor", "run"]
+Work: TypeAlias = Sequence[tuple[Job, M]]
+__all__ = ["Outcome", "Skipped", "Work", "actor", "run"]
 URGENT_FIRST = {Priority.URGENT: 0, Priority.NORMAL: 10}  # Dramatiq takes the lower number first
 
 
-def actor(message: type[M], *, admit: Callable[[M, Job], None] | None = None) -> Callable[[Function[M]], Function[M]]:
+def actor(
+    message: type[M],
+    *,
+    admit: Callable[[M, Job], None] | None = None,
+    together: Callable[[db.Connection, Work[M]], set[UUID]] | None = None,
+) -> Callable[[Function[M]], Function[M]]:
     """Make a function the actor of a message, on its queue and on the urgent one beside it.
 
     Parameters:
         admit: look at a message whose time has not come yet, so that what can never be done is rejected now.
+        together: do at once what several jobs need of the database and nothing else, in the transaction that claims
+            them, and give the ids of those that succeeded. The others take the function's way, one by one.
 
     The function gets the message and the job, and says how it ended: return (or return ``Skipped``), raise
     ``PermanentError``, ``Rejected``, ``RetryLater`` or ``Transient``; whatever else it raises is transient too.
@@ -45,6 +55,8 @@ def actor(message: type[M], *, admit: Callable[[M, Job], None] | None = None) ->
     def register(function: Function[M]) -> Function[M]:
         FUNCTIONS[message.name] = cast(Function[Any], function)
         ADMIT[message.name] = cast(Callable[[Any, Job], None], admit or (lambda *_: None))
+        if together:
+            TOGETHER[message.name] = cast(Callable[[db.Connection, Work[Any]], set[UUID]], together)
         for priority in URGENT_FIRST:
             queue = lane(message.queue, priority)
             _declare(f"{message.name}@{queue}", queue, priority, run)
@@ -57,6 +69,7 @@ def actor(message: type[M], *, admit: Callable[[M, Job], None] | None = None) ->
 
 FUNCTIONS: dict[str, Function[Any]] = {}
 ADMIT: dict[str, Callable[[Any, Job], None]] = {}
+TOGETHER: dict[str, Callable[[db.Connection, Work[Any]], set[UUID]]] = {}
 
 
 def _declare(name: str, queue: str, priority: Priority, function: Callable[..., None]) -> None:
@@ -70,8 +83,11 @@ def _declare(name: str, queue: str, priority: Priority, function: Callable[..., 
     )
 
 
-def run(envelope: Envelope) -> None:
+def run(envelope: Envelope, again: bool = False) -> None:  # what a Dramatiq message carries
     """Run one message to an outcome that is written down.
+
+    Parameters:
+        again: it was delivered before, so it may have killed its worker: it is claimed before anything is done.
 
     Raises:
         Stopping: the process ends first, so the message must go back to the broker.
@@ -82,12 +98,12 @@ def run(envelope: Envelope) -> None:
         raise db.Stopping
     waited_s = controls.wait_for_slot(envelope, limited=queue in pauses.limited)
     metrics.slot_wait_seconds.labels(queue).inc(waited_s)
-    job = _claim(envelope)
+    job = _claim(envelope, again)
     if job is None:
         metrics.duplicates.labels(queue).inc()
         logs.get().debug("duplicate", job_id=str(envelope.id), queue=queue)
-    elif job.state == "skipped":
-        _report(job, "skipped", job.reason)
+    elif job.state in ("skipped", "succeeded"):
+        _report(job, job.state, job.reason)
     elif job.state == "scheduled":
         _park(job, envelope)
     else:
@@ -106,14 +122,9 @@ def _park(job: Job, envelope: Envelope) -> None:
     _report(job, "parked", None)
 
 
-def _claim(envelope: Envelope) -> Job | None:
-    def once() -> tuple[Job | None, str | None]:
-        with db.transaction() as connection:
-            job = claim(connection, envelope)
-            return job, None if job else known_as(connection, envelope.id)
-
+def _claim(envelope: Envelope, again: bool) -> Job | None:
     try:
-        job, name = db.persist(once)
+        job, name = _taken((envelope, again))
     except psycopg.errors.UniqueViolation:
         _reject(
             envelope, "dedupe_key_conflict", "another job with other data has this dedupe_key: give this one its own"
@@ -122,6 +133,41 @@ def _claim(envelope: Envelope) -> Job | None:
     if name not in (None, envelope.message.name):
         _reject(envelope, "id_conflict", f"the job with this id is a {name}: give every message an id of its own")
     return job
+
+
+def _take(deliveries: Sequence[tuple[Envelope, bool]]) -> list[tuple[Job | None, str | None]]:
+    """Claim some jobs in one transaction; of those that are not to be had give the names they are known by."""
+    envelopes = [envelope for envelope, _ in deliveries]
+    with db.transaction() as connection:
+        jobs = claim(connection, envelopes)
+        fresh = [(job, envelope.message) for job, (envelope, again) in zip(jobs, deliveries, strict=True) if not again]
+        for name, function in TOGETHER.items():
+            if mine := [(job, message) for job, message in fresh if job and (job.name, job.state) == (name, "running")]:
+                _do_together(connection, mine, function)
+        others = [envelope.id for envelope, job in zip(envelopes, jobs, strict=True) if job is None]
+        names = known_as(connection, others) if others else {}
+    if any(job and job.state == "succeeded" for job in jobs):
+        failpoint("committed")
+    return [(job, None if job else names.get(envelope.id)) for envelope, job in zip(envelopes, jobs, strict=True)]
+
+
+_taken = GroupCommit(_take)
+
+
+def _do_together(
+    connection: db.Connection, work: Work[Any], function: Callable[[db.Connection, Work[Any]], set[UUID]]
+) -> None:
+    """Do some jobs at once; when that fails, nothing of it is kept, and each is done on its own."""
+    try:
+        with connection.transaction():
+            if done := function(connection, work):
+                failpoint("effect")
+                succeed(connection, done)
+    except psycopg.IntegrityError:
+        return
+    for job, _ in work:
+        if job.id in done:
+            job.state = "succeeded"
 
 
 def _reject(envelope: Envelope, reason: str, detail: str, *, job_id: UUID | None = None) -> None:

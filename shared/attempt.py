@@ -14,7 +14,8 @@ import psycopg
 from shared import db, facts, logs
 from shared.errors import Cancelled, JobError, PermanentError, Rejected, RetryLater, StaleJob
 from shared.failpoints import failpoint
-from shared.jobs import Job
+from shared.group_commit import GroupCommit
+from shared.jobs import Job, finish_all
 from shared.settings import settings
 
 
@@ -63,6 +64,9 @@ def run(job: Job, function: Callable[[], Outcome]) -> tuple[str, str | None]:
         return _failed(job, error)
 
 
+_finished = GroupCommit(finish_all)  # of runs with nothing to commit but their end
+
+
 def _failed(job: Job, error: Exception) -> tuple[str, str | None]:
     logs.get().warning("attempt_failed", **job.facts(), **logs.place(error))
     if job.attempt < job.max_attempts:
@@ -77,12 +81,11 @@ def _attempt(job: Job, function: Callable[[], Outcome]) -> tuple[str, str | None
             with job.effect():
                 skipped = function()
                 failpoint("effect")
-                if skipped is None:
-                    job.finish(job.transaction, "succeeded")
-                else:
-                    job.finish(job.transaction, "skipped", reason=skipped.reason, error=skipped.detail)
+                end = ("skipped", skipped.reason, skipped.detail) if skipped else ("succeeded", None, None)
+                if job.touched or not _finished((job, *end)):
+                    job.finish(job.transaction, end[0], reason=end[1], error=end[2])
             failpoint("committed")
-            return ("skipped", skipped.reason) if skipped else ("succeeded", None)
+            return end[:2]
         except db.MET:  # two transactions met: nothing was kept, and no attempt is burnt
             if last:
                 raise

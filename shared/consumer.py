@@ -85,7 +85,7 @@ class JobsConsumer(Consumer):
             return None
         self._held += 1
         self._silent_s = 0
-        return Delivered(self._message(properties, body), self, method.delivery_tag)
+        return Delivered(self._message(properties, body, again=method.redelivered), self, method.delivery_tag)
 
     def _look_around(self) -> None:
         """Leave a queue that has messages and gives us none.
@@ -109,11 +109,11 @@ class JobsConsumer(Consumer):
             self._deliveries = None
         self._connection.process_data_events(self._timeout_s)
 
-    def _message(self, properties: Any, body: bytes) -> Message[Any]:
+    def _message(self, properties: Any, body: bytes, *, again: bool) -> Message[Any]:
         """Make a message for Dramatiq out of a body: queue and actor are what we read and know, never what it says."""
         try:
             envelope = decode(body, properties.headers)
-            return self._dramatiq(self._actor(envelope), str(envelope.id), envelope)
+            return self._dramatiq(self._actor(envelope), str(envelope.id), envelope, again)
         except BadMessage as error:
             return self._dramatiq(f"{REFUSE}@{self._queue}", str(uuid4()), self._base_queue, error, body)
 

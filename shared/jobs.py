@@ -1,9 +1,9 @@
-"""The record: what each job is, who has it, and how it ended. Every change of state is one statement here."""
+"""The record: what each job is, and how its run ended. Every change of state is one statement here or in ``claims``."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,48 +11,12 @@ from os import getpid
 from typing import Any, LiteralString
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from shared import db
 from shared.errors import Cancelled, StaleJob
 from shared.messages import Priority
 from shared.settings import settings
-from shared.wire import Envelope
 
 LEVELS = list(Priority)
-
-# One statement is the lock, the check and the change: an unknown job comes in as running (or scheduled, if its time has
-# not come), a known one is taken only if nobody has it. No row back: somebody has it, or it is over.
-CLAIM: LiteralString = """
-INSERT INTO jobs AS j (id, name, queue, data, priority, dedupe_key, gift_card_id, source, traceparent, max_attempts,
-                       run_at, state, attempt, epoch, worker, started_at, lease_until)
-SELECT n.*, CASE WHEN parked THEN 'scheduled' ELSE 'running' END, CASE WHEN parked THEN 0 ELSE 1 END, 1, %(worker)s,
-       CASE WHEN NOT parked THEN clock_timestamp() END, CASE WHEN NOT parked THEN clock_timestamp() + %(lease)s END
-FROM (SELECT %(id)s::uuid, %(name)s, %(queue)s, %(data)s::jsonb, %(priority)s::smallint, %(dedupe_key)s,
-             %(card)s::uuid, %(source)s, %(traceparent)s, %(max_attempts)s::integer,
-             coalesce(%(run_at)s, clock_timestamp()) AS run_at) n,
-     LATERAL (SELECT n.run_at > clock_timestamp() OR %(bulk)s AS parked) p
-ON CONFLICT (id) DO UPDATE SET
-    state = CASE WHEN j.not_after < clock_timestamp() THEN 'skipped' ELSE 'running' END,
-    reason = CASE WHEN j.not_after < clock_timestamp() THEN 'too_late'
-                  WHEN j.reason = 'unknown_message' THEN j.reason END,
-    finished_at = CASE WHEN j.not_after < clock_timestamp() THEN clock_timestamp() END,
-    error_type = NULL, error = NULL,
-    attempt = j.attempt + 1, epoch = j.epoch + 1, max_attempts = coalesce(j.max_attempts, excluded.max_attempts),
-    gift_card_id = coalesce(j.gift_card_id, excluded.gift_card_id), worker = %(worker)s, started_at = clock_timestamp(),
-    lease_until = CASE WHEN j.not_after < clock_timestamp() THEN NULL ELSE clock_timestamp() + %(lease)s END
-WHERE j.name = excluded.name
-  AND (j.state = 'queued' OR (j.state = 'scheduled' AND j.run_at <= clock_timestamp()))
-RETURNING id, name, queue, state, priority, attempt, max_attempts, epoch, run_at, enqueued_at, started_at,
-    gift_card_id, reason
-"""
-
-# Keys outlive rows: a key that this very job held before it was pruned says that the job is over.
-HOLD_KEY: LiteralString = """
-SELECT hold_key(%(dedupe_key)s, %(id)s, %(name)s, %(data)s) = %(id)s
-    AND (NOT EXISTS (SELECT FROM job_keys WHERE dedupe_key = %(dedupe_key)s)
-         OR EXISTS (SELECT FROM jobs WHERE id = %(id)s)) AS mine
-"""
 
 FENCE: LiteralString = """
 UPDATE jobs SET lease_until = clock_timestamp() + %(lease)s
@@ -63,6 +27,19 @@ FINISH: LiteralString = """
 UPDATE jobs SET state = %(state)s, reason = %(reason)s, error_type = %(error_type)s, error = %(error)s,
     finished_at = clock_timestamp(), lease_until = NULL
 WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'running' RETURNING cancel_requested
+"""
+
+# Whose job is to be cancelled finishes alone, and hears of it.
+FINISH_ALL: LiteralString = """
+UPDATE jobs j SET state = e.state, reason = e.reason, error_type = NULL, error = e.error,
+    finished_at = clock_timestamp(), lease_until = NULL
+FROM unnest(%(ids)s::uuid[], %(epochs)s::integer[], %(states)s::text[], %(reasons)s::text[], %(errors)s::text[])
+    AS e (id, epoch, state, reason, error)
+WHERE j.id = e.id AND j.epoch = e.epoch AND j.state = 'running' AND NOT j.cancel_requested RETURNING j.id
+"""
+
+SUCCEED: LiteralString = """
+UPDATE jobs SET state = 'succeeded', finished_at = clock_timestamp(), lease_until = NULL WHERE id = ANY(%s)
 """
 
 AGAIN: LiteralString = """
@@ -118,6 +95,11 @@ class Job:
         if self._connection is None:
             self._connection = self._effect.enter_context(db.transaction())
         return self._connection
+
+    @property
+    def touched(self) -> bool:
+        """Say whether this run has done something in its ``transaction``, which its completion must share."""
+        return self._connection is not None
 
     @property
     def level(self) -> Priority:
@@ -180,50 +162,22 @@ def lease() -> timedelta:
     return timedelta(seconds=settings().lease_s)
 
 
-def claim(connection: db.Connection, envelope: Envelope) -> Job | None:
-    """Take a job for this process, or park it if its time has not come.
+def finish_all(ends: Sequence[tuple[Job, str, str | None, str | None]]) -> list[bool]:
+    """Write down in one transaction how runs ended: each job with its state, reason and detail.
 
     Returns:
-        The job (``running``, ``scheduled`` when parked, ``skipped`` when too late), or None when somebody else has it
-        or it is over.
+        For each whether it could be: False when another worker has it by now, or somebody cancelled it.
     """
-    fields = _fields(envelope)
-    if envelope.dedupe_key:
-        key = connection.execute(HOLD_KEY, fields).fetchone()
-        if not key or not key["mine"]:
-            return None
-    row = connection.execute(CLAIM, fields).fetchone()
-    job = Job(**row) if row else None
-    if job and job.reason == "unknown_message":  # parked by a worker that could not read when it is due
-        job.reason = None
-        if envelope.run_at and job.started_at and envelope.run_at > job.started_at:
-            job.state = (
-                job.again(connection, (envelope.run_at - job.started_at).total_seconds(), refund=True) or job.state
-            )
-    return job
+    jobs, states, reasons, errors = zip(*ends, strict=True)
+    runs = {"ids": [job.id for job in jobs], "epochs": [job.epoch for job in jobs]}
+    with db.transaction() as connection:
+        rows = connection.execute(
+            FINISH_ALL, runs | {"states": list(states), "reasons": list(reasons), "errors": list(errors)}
+        ).fetchall()
+    finished = {row["id"] for row in rows}
+    return [job.id in finished for job in jobs]
 
 
-def known_as(connection: db.Connection, job_id: UUID) -> str | None:
-    """Give the name under which a job's id is known, None if it is not."""
-    row = connection.execute("SELECT name FROM jobs WHERE id = %s", (job_id,)).fetchone()
-    return row["name"] if row else None
-
-
-def _fields(envelope: Envelope) -> dict[str, Any]:
-    message = envelope.message
-    return {
-        "id": envelope.id,
-        "name": message.name,
-        "queue": message.queue,
-        "data": Jsonb(message.model_dump(mode="json", exclude_none=True)),
-        "priority": LEVELS.index(envelope.priority),
-        "bulk": envelope.priority is Priority.BULK,
-        "dedupe_key": envelope.dedupe_key,
-        "card": getattr(message, "gift_card_id", None),
-        "source": envelope.source,
-        "traceparent": envelope.traceparent,
-        "max_attempts": 1 + len(settings().backoff(message.name)),
-        "run_at": envelope.run_at,
-        "worker": worker_name(),
-        "lease": lease(),
-    }
+def succeed(connection: db.Connection, ids: Collection[UUID]) -> None:
+    """Write down that jobs succeeded which this very transaction has claimed, so nobody can have had them since."""
+    connection.execute(SUCCEED, (list(ids),))

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -94,6 +94,19 @@ def sql(database: str) -> Iterator[Callable[..., Rows]]:
             return cursor.fetchall() if cursor.description is not None else []
 
         yield execute
+
+
+@pytest.fixture
+def hold_cards(database: str) -> Callable[[], AbstractContextManager[object]]:
+    """Lock all cards, as somebody does who works on them: ``with hold_cards():``. Nothing is done together then."""
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        with psycopg.connect(database) as connection:
+            connection.execute("SELECT FROM gift_cards FOR UPDATE")
+            yield
+
+    return hold
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -15,6 +16,7 @@ from shared.wire import Envelope
 
 Row: TypeAlias = dict[str, Any]
 JobOf: TypeAlias = Callable[[UUID], Row]
+HoldCards: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 
 class Sql(Protocol):

@@ -6,7 +6,7 @@ from shared.jobs import Job
 from shared.messages import ExpireDueGiftCards, ExpireGiftCard, PlanExpiryReminders, SendExpiryReminder
 
 
-@actor(ExpireGiftCard)
+@actor(ExpireGiftCard, together=cards.expire_together)
 def expire_gift_card(message: ExpireGiftCard, job: Job) -> Outcome:
     """Zero one card if it is active and its time has come."""
     return cards.expire(job, message.gift_card_id, message.expiry_version)

@@ -12,15 +12,18 @@ from shared.messages import SendGiftCardEmail
 
 # A gift that was to be delivered, and of whose deliveries none arrived or may have. A card that was never to be
 # delivered (handed over in a shop) is not meant.
-HOLD: LiteralString = """
-UPDATE gift_cards c SET expiry_hold = 'unreached'
-WHERE c.id = ANY(%(ids)s) AND status = 'ACTIVE' AND expiry_hold IS NULL AND balance > 0
-    AND expires_at <= clock_timestamp()
+UNREACHED: LiteralString = """(expiry_hold IS NULL AND balance > 0
     AND EXISTS (SELECT FROM deliveries d WHERE d.gift_card_id = c.id AND d.kind = 'gift')
     AND NOT EXISTS (SELECT FROM deliveries d WHERE d.gift_card_id = c.id AND d.kind = 'gift'
-        AND d.state IN ('sent', 'delivered', 'unconfirmed', 'sending'))
-RETURNING id, recipient_version, purchaser_email IS NOT NULL AS has_purchaser
-"""
+        AND d.state IN ('sent', 'delivered', 'unconfirmed', 'sending')))"""
+
+HOLD: LiteralString = (
+    """
+UPDATE gift_cards c SET expiry_hold = 'unreached'
+WHERE c.id = ANY(%(ids)s) AND status = 'ACTIVE' AND expires_at <= clock_timestamp() AND"""
+    + UNREACHED
+    + "RETURNING id, recipient_version, purchaser_email IS NOT NULL AS has_purchaser"
+)
 
 TELL: LiteralString = "INSERT INTO events (type, subject) SELECT 'gift_card.expiry_held', unnest(%s::uuid[])"
 

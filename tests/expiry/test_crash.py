@@ -14,7 +14,7 @@ from shared import metrics
 from shared.messages import ExpireDueGiftCards, ExpireGiftCard, Message, PlanExpiryReminders, SendExpiryReminder
 from shared.publisher import Publisher
 from tests.expiry.conftest import NO_TIMETABLE, Received
-from tests.kinds import Eventually, Issue, JobOf, Ledger, Setting, Sql, StartProcess, StartWorker
+from tests.kinds import Eventually, HoldCards, Issue, JobOf, Ledger, Setting, Sql, StartProcess, StartWorker
 
 Kill: TypeAlias = Callable[[Message, str], UUID]
 FINAL = {"succeeded", "skipped", "failed", "rejected", "cancelled"}
@@ -34,29 +34,58 @@ def kill(process: StartProcess, publisher: Publisher, setting: Setting) -> Kill:
 
 
 @pytest.fixture
-def recover(process: StartProcess, worker: StartWorker, job: JobOf, eventually: Eventually) -> Callable[..., None]:
+def recover(process: StartProcess, worker: StartWorker, sql: Sql, eventually: Eventually) -> Callable[..., None]:
     """Start a scheduler and a healthy worker, and wait for the job's end."""
 
     def until_final(job_id: UUID) -> None:
         process("scheduler")
         worker("gift-card-expiry", "expiry-reminders")
-        eventually(lambda: job(job_id)["state"] in FINAL)
+        eventually(lambda: sql("SELECT FROM jobs WHERE id = %s AND state = ANY(%s)", job_id, list(FINAL)))
 
     return until_final
 
 
 @pytest.mark.parametrize("failpoint", ["claimed", "effect"])
 def test_a_worker_killed_before_the_effect_is_committed_books_nothing_and_another_books_once(
-    card: Issue, kill: Kill, recover: Callable[..., None], ledger: Ledger, job: JobOf, failpoint: str
+    card: Issue,
+    process: StartProcess,
+    publisher: Publisher,
+    hold_cards: HoldCards,
+    recover: Callable[..., None],
+    ledger: Ledger,
+    job: JobOf,
+    sql: Sql,
+    setting: Setting,
+    eventually: Eventually,
+    failpoint: str,
 ) -> None:
+    """The card is in other hands, so the job is claimed first, and does its work alone."""
+    setting(lease_s=1, timetable=NO_TIMETABLE)
     card_id = card(expired=True)
-
-    job_id = kill(ExpireGiftCard(gift_card_id=card_id), failpoint)
+    job_id = publisher.send(ExpireGiftCard(gift_card_id=card_id))
+    with hold_cards():
+        worker = process("expiry", failpoints=f"{failpoint}=kill")
+        eventually(lambda: sql("SELECT FROM jobs WHERE state = 'running'"))
+    worker.communicate(timeout=60)
     assert (job(job_id)["state"], ledger(card_id)) == ("running", [])
+
     recover(job_id)
 
     assert ledger(card_id) == [Decimal(-25)]
     assert (job(job_id)["state"], job(job_id)["attempt"], job(job_id)["stalls"]) == ("succeeded", 2, 1)
+
+
+def test_of_cards_that_are_expired_together_nothing_is_kept_when_the_worker_is_killed(
+    card: Issue, kill: Kill, recover: Callable[..., None], ledger: Ledger, job: JobOf, sql: Sql
+) -> None:
+    card_id = card(expired=True)
+
+    job_id = kill(ExpireGiftCard(gift_card_id=card_id), "effect")
+    assert (sql("SELECT FROM jobs WHERE id = %s", job_id), ledger(card_id)) == ([], [])
+    recover(job_id)  # the broker delivers it again
+
+    assert ledger(card_id) == [Decimal(-25)]
+    assert (job(job_id)["state"], job(job_id)["attempt"], job(job_id)["stalls"]) == ("succeeded", 1, 0)
 
 
 def test_a_worker_killed_after_the_effect_and_before_the_ack_is_not_repeated(

@@ -11,7 +11,7 @@ import pytest
 from shared.messages import ExpireGiftCard, SendGiftCardEmail, SendGiftCardSms
 from shared.publisher import Publisher
 from tests.failpoints.conftest import Recover, Run
-from tests.kinds import Issue, JobOf, Ledger, Setting, Sql
+from tests.kinds import HoldCards, Issue, JobOf, Ledger, Setting, Sql
 from tests.outside import Outside
 
 LEASE_S = 0.4
@@ -56,12 +56,14 @@ def test_a_worker_that_wakes_up_late_books_nothing(
     recover: Recover,
     publisher: Publisher,
     card: Issue,
+    hold_cards: HoldCards,
     ledger: Ledger,
     job: JobOf,
 ) -> None:
     card_id = card(expired=True)
     job_id = publisher.send(ExpireGiftCard(gift_card_id=card_id))
-    still = run("consume", "gift-card-expiry", failpoints="claimed=stop")
+    with hold_cards():
+        still = run("consume", "gift-card-expiry", failpoints="claimed=stop")
     recover("gift-card-expiry")
     ended = job(job_id)
 

@@ -17,8 +17,8 @@ from services.scheduler.relay import Relay
 from services.scheduler.timetable import Timetable
 from shared import db
 from shared.broker import get_broker
+from shared.claims import claim
 from shared.consumer import JobsConsumer
-from shared.jobs import claim
 from shared.leases import leases
 from shared.publisher import Publisher
 from shared.settings import settings
@@ -73,7 +73,7 @@ def leave(document: str) -> None:
     """Claim a job, and end as a process does whose grace is over."""
     envelope = decode(document.encode())
     with db.transaction() as connection:
-        job = claim(connection, envelope)
+        job = claim(connection, [envelope])[0]
     assert job is not None
     leases.hold(job)
     leases.give_back_and_exit()

@@ -19,7 +19,7 @@ from services.delivery.reports import inbox
 from services.delivery.reports.report import Kind, Report
 from services.scheduler.rescue import rescue
 from shared import attempt, db
-from shared.jobs import claim
+from shared.claims import claim
 from shared.messages import SendGiftCardEmail, SendGiftCardSms
 from shared.wire import Envelope
 
@@ -150,7 +150,7 @@ class Walk:
         self.next = step
         self.connection.execute("UPDATE jobs SET run_at = now() WHERE state = 'scheduled'")
         with db.transaction() as connection:
-            job = claim(connection, self.envelope)
+            job = claim(connection, [self.envelope])[0]
         assert job
         about: Any = {"given": None, "template_id": "gift_card", "delivery_id": None}
         try:

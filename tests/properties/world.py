@@ -21,9 +21,10 @@ from services.delivery.providers import Accepted
 from services.scheduler.relay import Relay
 from services.scheduler.rescue import rescue
 from shared import actor, attempt, db
+from shared.claims import claim
 from shared.errors import PermanentError, RetryLater, Transient
 from shared.invariants import violations
-from shared.jobs import Job, claim
+from shared.jobs import Job
 from shared.messages import PruneHistory
 from shared.packets import Packet
 from shared.wire import Envelope, decode
@@ -137,7 +138,7 @@ class World:
     def claim(self, envelope: Envelope) -> Job | None:
         """Let a worker take a job, and then be silent."""
         with db.transaction() as connection:
-            return claim(connection, envelope)
+            return claim(connection, [envelope])[0]
 
     def finish(self, job: Job, envelope: Envelope) -> str:
         """Let a worker that has taken a job go on."""
