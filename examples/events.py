@@ -8,15 +8,20 @@ import os
 
 import pika
 
+QUEUE = "my-shop.gift-card-events"
 connection = pika.BlockingConnection(pika.URLParameters(os.environ["RABBITMQ_URL"]))
 channel = connection.channel()
-channel.queue_declare("my-shop.gift-card-events", durable=True, arguments={"x-queue-type": "quorum"})
-channel.queue_bind("my-shop.gift-card-events", exchange="giftcards.events", routing_key="delivery.*")
+channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+channel.queue_bind(QUEUE, exchange="giftcards.events", routing_key="#")  # all, since they are counted together
 
-seen = 0  # keep it with your data: at least once means that the last ones may come again
-for method, _, body in channel.consume("my-shop.gift-card-events"):
+seen: dict[str, int] = {}  # by card; keep it with your data, in the transaction of what an event makes you do
+for method, _, body in channel.consume(QUEUE):
     event = json.loads(body)
-    if int(event["sequence"]) > seen:
-        seen = int(event["sequence"])
-        print(event["subject"], event["type"], event["data"], flush=True)
-    channel.basic_ack(method.delivery_tag)
+    card, number = event["subject"], event["subjectsequence"]
+    last = seen.setdefault(card, number - 1)
+    if number == last + 1:
+        print(card, number, event["type"], event["data"], flush=True)
+        seen[card] = number
+    elif number > last + 1:  # leave it: 'console replay' brings it again, after what is missing
+        print(card, f"lacks {last + 1} to {number - 1}", flush=True)
+    channel.basic_ack(method.delivery_tag)  # a lower number is one that came before: at least once

@@ -40,6 +40,7 @@ PERMISSIONS = {
     # To name a dead-letter exchange, a queue's maker must be able to read the queue and to write to the exchange.
     "topology": Permissions(rf"^({_queues(QUEUES, DEAD)}|{EVENTS})$", TO_QUEUES, f"^{_queues(QUEUES)}$"),
     "upstream": Permissions(write=TO_QUEUES),
+    "console": Permissions(write=TO_QUEUES),
 }
 
 

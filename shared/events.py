@@ -5,15 +5,36 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-__all__ = ["EVENTS", "EXCHANGE", "Event"]
+__all__ = ["EVENTS", "EXCHANGE", "Event", "EventEnvelope"]
 
 EXCHANGE = "giftcards.events"
 EVENTS: dict[str, type[Event]] = {}
 
 Money = Annotated[str, Field(pattern=r"^-?\d+\.\d{1,4}$", description="Decimal number in major units.")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.")]
+
+
+class EventEnvelope(BaseModel):
+    """A fact as it travels: a CloudEvents document. One that comes again has the same ``id`` and the same numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str = "giftcard-jobs"
+    type: str
+    subject: Annotated[UUID, Field(description="The card's id; of a job without a card, the job's.")]
+    time: AwareDatetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    sequence: Annotated[
+        str, Field(pattern=r"^\d{20}$", description="Order of writing among all subjects, with gaps: tells none lost.")
+    ]
+    subjectsequence: Annotated[
+        int, Field(ge=1, description="1, 2, 3 … for each subject, without gaps, in the order of telling.")
+    ]
+    data: dict[str, Any]
 
 
 class Event(BaseModel):

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
 
 
 class Priority(StrEnum):
@@ -64,7 +64,12 @@ def _in_range(value: datetime) -> datetime:
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
-WallTime = Annotated[datetime, AfterValidator(_in_range)]
+# JSON Schema's date-time has an offset, which a wall-clock time must not have.
+WallTime = Annotated[
+    datetime,
+    AfterValidator(_in_range),
+    WithJsonSchema({"type": "string", "description": "ISO 8601 without an offset, such as 2026-12-25T09:00."}),
+]
 
 # Who asks and why goes to the audit trail; no address or number fits into either.
 Who = Annotated[str, Field(pattern=r"^[\w.:-]{1,64}$")]

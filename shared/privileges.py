@@ -71,7 +71,8 @@ GRANTS: Grants = {
     "scheduler": {
         "jobs": "SELECT, UPDATE",
         "schedules": "SELECT, INSERT, UPDATE",
-        "events": "SELECT, INSERT, UPDATE (published_at)",
+        "events": "SELECT, INSERT, UPDATE (published_at, number)",
+        "event_sequences": "SELECT, INSERT, UPDATE",
         "deliveries": "SELECT, UPDATE (state, reason, updated_at)",
         "gift_cards": "SELECT (currency, balance, expiry_hold)",
         **dict.fromkeys(["queue_controls", "breakers", "brakes", "invariant_checks"], "SELECT"),
@@ -104,6 +105,8 @@ OURS = (
     "job_of",
     "hold_key",
     "check_job",
+    "json_misfit",
+    "is_instant",
     "job_data",
     "ledger_check",
     "delivery_scheduled",

@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 from shared import metrics
 from shared.actor import Skipped
+from shared.facts import KEPT_DAYS
 from shared.failpoints import failpoint
 from shared.jobs import Job
 from shared.settings import settings
@@ -58,7 +59,8 @@ DELETE FROM jobs WHERE id IN (SELECT id FROM gone)
 # A fact that was not published yet is nobody's past.
 EVENTS: LiteralString = """
 WITH old AS (
-    SELECT id FROM events WHERE published_at < clock_timestamp() - make_interval(days => 30) ORDER BY id LIMIT %(rows)s
+    SELECT id FROM events WHERE published_at < clock_timestamp() - make_interval(days => %(days)s)
+    ORDER BY id LIMIT %(rows)s
 )
 DELETE FROM events WHERE id IN (SELECT id FROM old)
 """
@@ -82,7 +84,7 @@ def prune(job: Job, queues: list[str]) -> Skipped | None:
         deleted += _in_slices(job, FINISHED, completed | _excess(job, completed, own.keep_completed_count))
         failed = {"queue": queue, "states": FAILED, "keep_s": own.keep_failed_s}
         deleted += _in_slices(job, FINISHED, failed | {"finished_at": None, "id": None})
-    deleted += _in_slices(job, EVENTS, {})
+    deleted += _in_slices(job, EVENTS, {"days": KEPT_DAYS})
     return None if deleted else Skipped("nothing_due")
 
 

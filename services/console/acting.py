@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, LiteralString
 from uuid import UUID
 
 import typer
 
 from services.console import actions, tables
-from services.console.session import ByName, IdOrKey, Refused, Why, connected, known, operator
+from services.console.session import ByName, IdOrKey, Refused, Why, Zone, connected, known, moment, operator
 from shared.messages import MESSAGES
-from shared.wall_time import instant, zone
-
-Zone = Annotated[str, typer.Option("--zone", help="IANA zone of a TIME without an offset.")]
 
 
 def retry(
@@ -73,7 +70,7 @@ def move(
 
     Example: move gift:4711 2026-12-25T09:00:00+01:00 --reason "her wish"
     """
-    _act("moved", actions.MOVE, id_or_key, run_at=_time(at, zone_name), why=reason)
+    _act("moved", actions.MOVE, id_or_key, run_at=moment(at, zone_name), why=reason)
 
 
 def promote(id_or_key: IdOrKey, reason: Why) -> None:
@@ -90,11 +87,3 @@ def _act(name: str, statement: LiteralString, id_or_key: str, *, run_at: datetim
     if answer == "too_late":
         raise Refused(f"too late: {id_or_key} has started or ended")
     tables.say({"cancelled": "cancelled", "cancelling": "it runs: it stops at its next step"}.get(answer, name))
-
-
-def _time(text: str, zone_name: str) -> datetime:
-    try:
-        given = datetime.fromisoformat(text)
-        return given.astimezone(UTC) if given.tzinfo else instant(given, zone(zone_name))
-    except ValueError as error:
-        raise Refused(f"{text!r} is no time: {error}; write 2026-12-25T09:00 with --zone, or with an offset") from None

@@ -12,6 +12,7 @@ from services.console import (
     checking,
     forecasting,
     reading,
+    replaying,
     resolving,
     steering,
     suppressing,
@@ -65,6 +66,7 @@ ACT: list[Callable[..., None]] = [
     watching.release,
     steering.prune,
     steering.run,
+    replaying.replay,
 ]
 for panel, commands in {"Look": LOOK, "Act on a gift": DELIVER, "Act on jobs and queues": ACT}.items():
     for command in commands:

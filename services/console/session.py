@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from getpass import getuser
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 
 from shared import db
 from shared.messages import QUEUES
+from shared.wall_time import instant, zone
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 IdOrKey = Annotated[str, typer.Argument(metavar="ID|KEY", help="A job's id, or its dedupe key.")]
@@ -23,6 +25,7 @@ ByQueue = Annotated[str | None, typer.Option(help="Only this queue.")]
 ByName = Annotated[str | None, typer.Option(help="Only this message, such as send_gift_card_email.")]
 As = Annotated[str | None, typer.Option("--as", metavar="LOGIN", help="Who acts; you, by default.")]
 CardId = Annotated[UUID, typer.Argument(metavar="CARD", help="A gift card's id.")]
+Zone = Annotated[str, typer.Option("--zone", help="IANA zone of a TIME without an offset.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
 
 
@@ -87,3 +90,16 @@ def known(name: str | None, kind: str, names: Collection[str]) -> str | None:
     if name is not None and name not in names:
         raise Refused(f"no {kind} is called {name!r}: use one of {', '.join(names)}")
     return name
+
+
+def moment(text: str, zone_name: str) -> datetime:
+    """Read a time that was typed, in UTC.
+
+    Raises:
+        Refused: it is none, or there is no such zone.
+    """
+    try:
+        given = datetime.fromisoformat(text)
+        return given.astimezone(UTC) if given.tzinfo else instant(given, zone(zone_name))
+    except ValueError as error:
+        raise Refused(f"{text!r} is no time: {error}; write 2026-12-25T09:00 with --zone, or with an offset") from None

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, LiteralString
 
 from services.scheduler import turn
-from shared import db, logs
+from shared import db, facts, logs
 from shared.events import EXCHANGE
 from shared.failpoints import failpoint
-from shared.packets import Packet
 from shared.publisher import Publisher
 
 BATCH = 500
 
-NEXT: LiteralString = """
-SELECT id, type, subject, data, created_at FROM events WHERE published_at IS NULL ORDER BY id LIMIT %s
+# Count the next facts of each subject, in the order in which they were written: what was rolled back leaves no gap.
+# Only once all that are counted are told, so that one that was committed late overtakes none of its card's.
+COUNT: LiteralString = """
+WITH fresh AS (
+    SELECT id, subject, row_number() OVER (PARTITION BY subject ORDER BY id) AS nth,
+        count(*) OVER (PARTITION BY subject) AS facts
+    FROM (
+        SELECT id, subject FROM events
+        WHERE number IS NULL AND NOT EXISTS (SELECT FROM events WHERE published_at IS NULL AND number IS NOT NULL)
+        ORDER BY id LIMIT %s
+    ) oldest
+), counted AS (
+    INSERT INTO event_sequences AS s (subject, last) SELECT subject, count(*) FROM fresh GROUP BY subject
+    ON CONFLICT (subject) DO UPDATE SET last = s.last + excluded.last RETURNING subject, last
+)
+UPDATE events SET number = counted.last - fresh.facts + fresh.nth
+FROM fresh JOIN counted USING (subject) WHERE events.id = fresh.id
 """
 
-TOLD: LiteralString = "UPDATE events SET published_at = clock_timestamp() WHERE id = ANY(%s)"
+NEXT: LiteralString = """
+SELECT id, type, subject, number, data, created_at FROM events
+WHERE published_at IS NULL AND number IS NOT NULL ORDER BY id
+"""
+
+# One time for the whole batch, so that what was told can be told again in the same order.
+TOLD: LiteralString = "UPDATE events SET published_at = statement_timestamp() WHERE id = ANY(%s)"
 
 
 def tell(publisher: Publisher) -> int:
     """Publish one batch of facts. Returns how many; 0 also while another scheduler does it."""
+    with db.transaction() as connection:  # committed first: a fact that is told again has the number that it had
+        if turn.take(connection, "outbox"):
+            connection.execute(COUNT, (BATCH,))
     with db.transaction() as connection:
-        # Facts leave in the order of their numbers; those of one card are numbered under its lock.
         alone = turn.take(connection, "outbox")
-        rows = connection.execute(NEXT, (BATCH,)).fetchall() if alone else []
-        packets = publisher.publish([_packet(row) for row in rows])
+        rows = connection.execute(NEXT).fetchall() if alone else []
+        packets = publisher.publish([facts.packet(row) for row in rows])
         failpoint("outbox-published")
         told = []
         for row, packet in zip(rows, packets, strict=True):
@@ -38,22 +59,6 @@ def tell(publisher: Publisher) -> int:
         if told:
             connection.execute(TOLD, (told,))
     return len(told)
-
-
-def _packet(row: dict[str, Any]) -> Packet:
-    """Write the CloudEvents document; its ``sequence`` lets a reader see a gap or a repetition."""
-    document = {
-        "specversion": "1.0",
-        "id": str(row["id"]),
-        "source": "giftcard-jobs",
-        "type": row["type"],
-        "subject": str(row["subject"]),
-        "time": row["created_at"].isoformat(),
-        "datacontenttype": "application/json",
-        "sequence": f"{row['id']:020d}",
-        "data": row["data"],
-    }
-    return Packet(row["type"], json.dumps(document).encode(), str(row["id"]), exchange=EXCHANGE)
 
 
 def declare(channel: Any) -> None:

@@ -28,10 +28,8 @@ def files() -> Iterator[tuple[Path, str]]:
     for kind in ("messages", "events"):
         for name, entry in agreed[kind].items():
             yield FOLDER / kind / f"{name}.json", _text(document(name, kind.removesuffix("s"), entry["schema"]))
-    yield (
-        FOLDER / "cloudevent.json",
-        _text(document("cloudevent", "envelope", agreed["envelope"]["cloudevent"]["schema"])),
-    )
+    for name, entry in (agreed["envelope"] | agreed["event_envelope"]).items():
+        yield FOLDER / f"{name}.json", _text(document(name, "envelope", entry["schema"]))
     described = asyncapi()
     yield FOLDER / "asyncapi.json", _text(described)
     yield FOLDER / "index.html", page(described)

@@ -14,6 +14,7 @@ from shared.topology import MAX_LENGTH
 from shared.wire import CONTENT_TYPE
 
 ROOT = Path(__file__).parents[2]
+_SCHEMAS = ("envelope", "event_envelope", "messages", "events")
 ABOUT = (
     "The background jobs of a gift-card business. Publish a message to the queue of its name, persistent, mandatory and"
     " with publisher confirms; bind a queue of your own to the exchange of events. Only ids travel."
@@ -53,10 +54,7 @@ def asyncapi() -> dict[str, Any]:
         "components": {
             "securitySchemes": {"password": {"type": "userPassword", "description": "A RabbitMQ user of your own."}},
             "messages": _messages(),
-            "schemas": {
-                "cloudevent": agreed["envelope"]["cloudevent"]["schema"],
-                **{name: entry["schema"] for name, entry in (agreed["messages"] | agreed["events"]).items()},
-            },
+            "schemas": {name: entry["schema"] for part in _SCHEMAS for name, entry in agreed[part].items()},
         },
     }
 
@@ -80,7 +78,7 @@ def _queue(queue: str) -> dict[str, Any]:
 def _events() -> dict[str, Any]:
     return {
         "address": "{type}",
-        "description": "Facts, at least once and in order per card. The routing key is the event's type.",
+        "description": "Facts, at least once; in order and counted without gaps per card. The routing key is the type.",
         "parameters": {"type": {"description": "The event's type, such as `delivery.sent`.", "enum": list(EVENTS)}},
         "messages": {_word(name): _ref("messages", _word(name)) for name in EVENTS},
         "bindings": {
@@ -103,14 +101,13 @@ def _operation(action: str, channel: str, name: str) -> dict[str, Any]:
 
 
 def _messages() -> dict[str, Any]:
-    of_events = {"source": "giftcard-jobs", "subject": examples.VALUES["gift_card_id"]}
     return {
         _word(name): {
             "name": name,
             "summary": (model.__doc__ or "").splitlines()[0],
             "contentType": CONTENT_TYPE,
             "payload": _payload(name),
-            "examples": [{"payload": examples.document(name, model, **(of_events if name in EVENTS else {}))}],
+            "examples": [{"payload": examples.document(name, model)}],
         }
         for name, model in (MESSAGES | EVENTS).items()
     }
@@ -118,7 +115,8 @@ def _messages() -> dict[str, Any]:
 
 def _payload(name: str) -> Schema:
     own = {"type": {"const": name}, "data": _ref("schemas", name)}
-    return {"allOf": [_ref("schemas", "cloudevent"), {"type": "object", "properties": own, "required": ["data"]}]}
+    envelope = _ref("schemas", "event" if name in EVENTS else "cloudevent")
+    return {"allOf": [envelope, {"type": "object", "properties": own, "required": ["data"]}]}
 
 
 def _ref(kind: str | None, name: str) -> dict[str, str]:

@@ -20,11 +20,12 @@ def breaks(released: Contract, current: Contract) -> list[str]:
     A field may be added if it is optional. None may be removed, renamed or narrowed, and no name may go or move to
     another queue: a breaking change is a new name.
     """
-    return [*_between(released, current, "messages"), *_between(released, current, "events")]
+    return [problem for kind in current for problem in _between(released, current, kind)]
 
 
 def _between(released: Contract, current: Contract, kind: str) -> Iterator[str]:
-    for name, old in released[kind].items():
+    is_event = kind in ("events", "event_envelope")
+    for name, old in released.get(kind, {}).items():
         new = current[kind].get(name)
         if new is None:
             yield f"{name}: is gone; keep it, and let a new name stand beside it"
@@ -33,11 +34,11 @@ def _between(released: Contract, current: Contract, kind: str) -> Iterator[str]:
             if old.get(place) != new.get(place):
                 yield f"{name}: moved from {old[place]} to {new[place]}"
         # A message is written by others and read by us, an event the other way round.
-        ours, theirs = (new, old) if kind == "messages" else (old, new)
-        yield from (f"{name}.{problem}" for problem in _fields(old["schema"], new["schema"], is_event=kind == "events"))
+        ours, theirs = (old, new) if is_event else (new, old)
+        yield from (f"{name}.{problem}" for problem in _fields(old["schema"], new["schema"], is_event=is_event))
         for field in sorted(_required(ours["schema"]) - _required(theirs["schema"])):
-            if field in theirs["schema"].get("properties", {}) or kind == "messages":
-                yield f"{name}.{field}: {'became required' if kind == 'messages' else 'may be missing now'}"
+            if field in theirs["schema"].get("properties", {}) or not is_event:
+                yield f"{name}.{field}: {'may be missing now' if is_event else 'became required'}"
 
 
 def _required(schema: Schema) -> set[str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shared.events import EVENTS
+
 VALUES: dict[str, Any] = {
     "gift_card_id": "7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08",
     "method": "email",
@@ -32,6 +34,15 @@ MORE: dict[str, dict[str, Any]] = {
     "recipient.suppressed": {"reason": "hard_bounce"},
     "gift_card.code_rotation_needed": {"reason": "recipient_corrected"},
 }
+OF_A_MESSAGE = {"id": "6f1c2a7e-93b4-4c55-9d1e-0a7b8c9d0e1f", "source": "orders"}
+OF_AN_EVENT = {
+    "id": "4711",
+    "source": "giftcard-jobs",
+    "subject": VALUES["gift_card_id"],
+    "time": "2030-12-25T08:00:01.250000Z",
+    "sequence": "00000000000000004711",
+    "subjectsequence": 3,
+}
 
 
 def data(name: str, model: type[BaseModel]) -> dict[str, Any]:
@@ -40,14 +51,8 @@ def data(name: str, model: type[BaseModel]) -> dict[str, Any]:
     return needed | MORE.get(name, {})
 
 
-def document(name: str, model: type[BaseModel], **attributes: str) -> dict[str, Any]:
+def document(name: str, model: type[BaseModel]) -> dict[str, Any]:
     """Give a CloudEvents document of a message or event."""
-    return {
-        "specversion": "1.0",
-        "id": "6f1c2a7e-93b4-4c55-9d1e-0a7b8c9d0e1f",
-        "source": "orders",
-        "type": name,
-        "datacontenttype": "application/json",
-        **attributes,
-        "data": data(name, model),
-    }
+    attributes = OF_AN_EVENT if name in EVENTS else OF_A_MESSAGE
+    plain = {"specversion": "1.0", "type": name, "datacontenttype": "application/json"}
+    return {**plain, **attributes, "data": data(name, model)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared.events import EVENTS, EXCHANGE
+from shared.events import EVENTS, EXCHANGE, EventEnvelope
 from shared.messages import MESSAGES
 from shared.wire import _CloudEvent
 
@@ -15,11 +15,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def contract() -> dict[str, dict[str, Any]]:
-    """Give all that others rely on: each message with its queue, each event, the envelope around both."""
+    """Give all that others rely on: each message with its queue, each event, and the envelope around either."""
     return {
         "messages": {name: {"queue": m.queue, "schema": schema(m)} for name, m in MESSAGES.items()},
         "events": {name: {"exchange": EXCHANGE, "schema": schema(event)} for name, event in EVENTS.items()},
         "envelope": {"cloudevent": {"schema": schema(_CloudEvent)}},
+        "event_envelope": {"event": {"schema": schema(EventEnvelope)}},
     }
 
 

@@ -2,7 +2,7 @@
 
 from shared.models.cards import GiftCard, RefreshToken, Transaction
 from shared.models.deliveries import Breaker, Delivery, ProviderEvent, Suppression
-from shared.models.jobs import Event, JobKey, JobRow, MessageType, QueueControl, Schedule
+from shared.models.jobs import Event, EventSequence, JobKey, JobRow, MessageType, QueueControl, Schedule
 from shared.models.operations import Audit, Brake, InvariantCheck
 from shared.models.table import Base
 
@@ -13,6 +13,7 @@ __all__ = [
     "Breaker",
     "Delivery",
     "Event",
+    "EventSequence",
     "GiftCard",
     "InvariantCheck",
     "JobKey",

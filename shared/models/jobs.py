@@ -100,3 +100,13 @@ class Event(Base):
     data: Mapped[dict[str, Any]] = by_database()
     created_at: Mapped[datetime] = by_database()
     published_at: Mapped[datetime | None]
+    number: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class EventSequence(Base):
+    """How far the facts of one subject are counted."""
+
+    __tablename__ = "event_sequences"
+
+    subject: Mapped[UUID] = mapped_column(primary_key=True)
+    last: Mapped[int] = mapped_column(BigInteger)

@@ -59,6 +59,8 @@ def test_what_only_adds_is_let_through(change: str) -> None:
         ("told['required'].remove('channel')", "channel: may be missing now"),
         ("sent['channel']['enum'].append('post')", "takes only"),
         ("now['events'].pop('delivery.sent')", "is gone"),
+        ("now['envelope']['cloudevent']['schema']['properties'].pop('runat')", "runat: is gone"),
+        ("now['event_envelope']['event']['schema']['properties'].pop('subjectsequence')", "subjectsequence: is gone"),
     ],
 )
 def test_what_breaks_senders_or_readers_is_named(change: str, said: str) -> None:

@@ -40,7 +40,10 @@ def test_the_example_of_a_message_is_read_by_a_worker_and_fits_its_schema(name: 
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_the_example_of_an_event_fits_its_schema(name: str) -> None:
-    validate(FOLDER / "events" / f"{name}.json", examples.data(name, EVENTS[name]))
+    document = examples.document(name, EVENTS[name])
+
+    validate(FOLDER / "event.json", document)
+    validate(FOLDER / "events" / f"{name}.json", document["data"])
 
 
 def validate(schema: Path, value: Any) -> None:

@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import pika
 import pytest
+from typer.testing import CliRunner
 
 import services.delivery.actors  # noqa: F401  # registers the actors
+from services.console.cli import app
 from services.scheduler import outbox
 from shared.publisher import Publisher
 from tests.kinds import Eventually, Issue, Sql, StartWorker
@@ -71,26 +75,64 @@ def test_java_asks_for_a_gift_once(
     assert [row["id"] for row in sql(asked)] == [first]
 
 
-def test_the_consumer_prints_what_happens(
-    database: str, publisher: Publisher, rabbitmq: str, sql: Sql, eventually: Eventually, tmp_path: Path
-) -> None:
+@pytest.fixture
+def told(publisher: Publisher, sql: Sql) -> Callable[[UUID], None]:
+    """Tell a fact about a card."""
+
+    def tell(card: UUID) -> None:
+        data = json.dumps({"delivery_id": str(UUID(int=2)), "kind": "gift", "channel": "email"})
+        sql("INSERT INTO events (type, subject, data) VALUES ('delivery.sent', %s, %s)", card, data)
+        outbox.tell(publisher)
+
+    return tell
+
+
+@pytest.fixture
+def consumer(database: str, publisher: Publisher, rabbitmq: str, tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
+    """Run the example in Python, and give a function that reads what it has printed."""
     log = tmp_path / "events.log"
     with log.open("w") as out:
-        consumer = subprocess.Popen(
+        running = subprocess.Popen(
             [sys.executable, str(EXAMPLES / "events.py")], env=os.environ | {"RABBITMQ_URL": rabbitmq}, stdout=out
         )
     try:
-
-        def told() -> bool:
-            data = json.dumps({"delivery_id": str(UUID(int=2)), "kind": "gift", "channel": "email"})
-            sql("INSERT INTO events (type, subject, data) VALUES ('delivery.sent', %s, %s)", UUID(int=1), data)
-            outbox.tell(publisher)
-            return f"{UUID(int=1)} delivery.sent" in log.read_text()
-
-        eventually(told, 30)
+        yield lambda: log.read_text().splitlines()
     finally:
-        consumer.kill()
-        consumer.wait()
+        running.kill()
+        running.wait()
+
+
+def test_the_consumer_prints_what_happens_and_a_replay_fills_its_gap(
+    consumer: Callable[[], list[str]], told: Callable[[UUID], None], rabbitmq: str, eventually: Eventually
+) -> None:
+    card = uuid4()
+
+    def heard() -> list[str]:
+        told(uuid4())
+        return consumer()
+
+    said = "delivery.sent {'kind': 'gift', 'channel': 'email', 'delivery_id': '00000000-0000-0000-0000-000000000002'}"
+    eventually(heard)  # it has bound its queue
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
+        channel = connection.channel()
+        told(card)
+        channel.queue_unbind("my-shop.gift-card-events", "giftcards.events", "#")
+        told(card)
+        channel.queue_bind("my-shop.gift-card-events", "giftcards.events", "#")
+    told(card)
+    eventually(lambda: f"{card} lacks 2 to 2" in consumer())
+
+    asked = ["replay", "--since", "2026-01-01T00:00Z", "--queue", "my-shop.gift-card-events", "--reason", "gap", "-y"]
+    result = CliRunner().invoke(app, asked)
+
+    assert result.exit_code == 0, result.output
+    eventually(lambda: consumer()[-1:] == [f"{card} 3 {said}"])
+    assert [line for line in consumer() if str(card) in line] == [
+        f"{card} 1 {said}",
+        f"{card} lacks 2 to 2",
+        f"{card} 2 {said}",
+        f"{card} 3 {said}",
+    ]
 
 
 @pytest.mark.parametrize("file", ["node/publish.mjs", "java/Publish.java", "events.py"])

@@ -45,10 +45,11 @@ def test_facts_whose_relay_dies_before_they_are_marked_are_told_again_with_their
         assert len(sql("SELECT FROM events WHERE published_at IS NULL")) == 7
         assert run("tell")["ended"] == 0
 
-        told = [channel.basic_get(queue, auto_ack=True)[2] for _ in range(7 * (KILLS + 1))]
-    ids = [json.loads(body or b"")["id"] for body in told]
+        told = [json.loads(channel.basic_get(queue, auto_ack=True)[2] or b"") for _ in range(7 * (KILLS + 1))]
+    ids = [fact["id"] for fact in told]
     assert set(Counter(ids).values()) == {KILLS + 1}, "each as often as it was told"
     assert ids == [str(row["id"]) for row in sql("SELECT id FROM events ORDER BY id")] * (KILLS + 1), "always in order"
+    assert [fact["subjectsequence"] for fact in told] == [1, 2, 3, 4, 5, 6, 7] * (KILLS + 1)
     assert sql("SELECT FROM events WHERE published_at IS NULL") == []
 
 

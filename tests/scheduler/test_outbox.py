@@ -1,13 +1,15 @@
-"""Facts for upstream: every one at least once, in order per card, also when nobody listens yet."""
+"""Facts for upstream: every one at least once, in order and counted per card, also when nobody listens yet."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
 import pika
+import psycopg
 import pytest
 
 from services.scheduler import outbox, turn
@@ -34,8 +36,15 @@ def listener(publisher: Publisher, rabbitmq: str) -> Iterator[Any]:
         yield read
 
 
+INSERT = 'INSERT INTO events (type, subject, data) VALUES (%s, %s, \'{"channel": "email"}\')'
+
+
 def fact(sql: Sql, card: UUID, kind: str = "delivery.sent") -> None:
-    sql('INSERT INTO events (type, subject, data) VALUES (%s, %s, \'{"channel": "email"}\')', kind, card)
+    sql(INSERT, kind, card)
+
+
+def counted(facts: list[dict[str, Any]], card: UUID) -> list[int]:
+    return [f["subjectsequence"] for f in facts if f["subject"] == str(card)]
 
 
 def test_facts_reach_whoever_listens_in_order_and_once(
@@ -80,3 +89,88 @@ def test_two_schedulers_at_once_do_not_tell_twice(database: str, sql: Sql, publi
 
     assert outbox.tell(publisher) == 1
     assert len(listener()) == 1
+
+
+def test_facts_are_counted_per_card_without_gaps(database: str, sql: Sql, publisher: Publisher, listener: Any) -> None:
+    ada, bob = uuid4(), uuid4()
+    with psycopg.connect(database) as undone:
+        undone.execute(INSERT, ("delivery.sent", ada))
+        undone.rollback()
+    for card in (ada, bob, ada):
+        fact(sql, card)
+    outbox.tell(publisher)
+    fact(sql, ada)
+    outbox.tell(publisher)
+
+    facts = listener()
+
+    assert (counted(facts, ada), counted(facts, bob)) == ([1, 2, 3], [1])
+    assert [int(f["sequence"]) for f in facts] == [2, 3, 4, 5], "the rollback left a gap there"
+
+
+def test_the_count_goes_on_after_old_facts_are_deleted(
+    database: str, sql: Sql, publisher: Publisher, listener: Any
+) -> None:
+    card = uuid4()
+    for _ in range(2):
+        fact(sql, card)
+        outbox.tell(publisher)
+        sql("DELETE FROM events")
+
+    assert counted(listener(), card) == [1, 2]
+
+
+def test_what_a_scheduler_of_before_told_without_counting_is_counted(
+    database: str, sql: Sql, publisher: Publisher, listener: Any
+) -> None:
+    card = uuid4()
+    for _ in range(2):
+        fact(sql, card)
+    sql("UPDATE events SET published_at = now() WHERE id = 1")
+
+    outbox.tell(publisher)
+
+    assert counted(listener(), card) == [2]
+
+
+def test_a_fact_that_commits_late_gets_a_later_number_and_overtakes_none(
+    database: str, sql: Sql, publisher: Publisher, listener: Any
+) -> None:
+    card, away = uuid4(), Publisher("amqp://guest:guest@127.0.0.1:1/", timeout_s=0.2)
+    with psycopg.connect(database) as late:
+        late.execute(INSERT, ("delivery.sent", card))
+        fact(sql, card, "delivery.delivered")
+        assert outbox.tell(away) == 0  # it is counted, and the broker is away
+        away.close()
+    fact(sql, card, "gift_card.expired")
+
+    assert [outbox.tell(publisher) for _ in range(3)] == [1, 2, 0]
+
+    facts = listener()
+    assert counted(facts, card) == [1, 2, 3]
+    assert [f["type"] for f in facts] == ["delivery.delivered", "delivery.sent", "gift_card.expired"]
+
+
+def test_schedulers_that_tell_side_by_side_count_each_fact_once(
+    database: str, rabbitmq: str, sql: Sql, publisher: Publisher, listener: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BATCH", 7)
+    cards = [uuid4() for _ in range(5)]
+    for card in cards * 20:
+        fact(sql, card)
+
+    def scheduler() -> None:
+        with Publisher(rabbitmq) as own:
+            while sql_left():
+                outbox.tell(own)
+
+    def sql_left() -> bool:
+        with psycopg.connect(database) as connection:
+            return connection.execute("SELECT FROM events WHERE published_at IS NULL LIMIT 1").fetchone() is not None
+
+    with ThreadPoolExecutor(3) as schedulers:
+        list(schedulers.map(lambda _: scheduler(), range(3)))
+
+    facts = listener()
+    assert len({f["id"] for f in facts}) == len(facts) == 100
+    assert [counted(facts, card) for card in cards] == [list(range(1, 21))] * 5

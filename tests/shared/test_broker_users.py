@@ -63,6 +63,7 @@ FORBIDDEN = [
     *[(user, read("email-delivery.urgent")) for user in ("expiry", "cleanup", "scheduler", "upstream")],
     *[(user, purge) for user in ("expiry", "cleanup", "scheduler", "upstream")],
     ("upstream", tell),
+    ("console", tell),
     ("topology", tell),
 ]
 

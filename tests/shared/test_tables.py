@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -89,6 +90,21 @@ def test_two_migrations_at_once_and_a_third_later_all_succeed() -> None:
         assert names == set(MESSAGES)
     finally:
         databases.drop(server, name)
+
+
+def test_the_migration_counts_what_was_told_before_it(database: str, sql: Sql) -> None:
+    migration = (state.ROOT / "shared/migrations/versions/0009_told_in_order.sql").read_text()
+    [count] = re.findall(r"^UPDATE events SET number.*?;\nINSERT INTO event_sequences.*?;$", migration, re.M | re.S)
+    ada, bob = uuid4(), uuid4()
+    for card, told in ((ada, True), (bob, True), (ada, True), (ada, False)):
+        sql("INSERT INTO events (type, subject, published_at) SELECT 'x', %s, now() WHERE %s", card, told)
+        sql("INSERT INTO events (type, subject) SELECT 'x', %s WHERE NOT %s", card, told)
+
+    sql(count)
+
+    numbers = sql("SELECT subject, number FROM events ORDER BY id")
+    assert [(row["subject"], row["number"]) for row in numbers] == [(ada, 1), (bob, 1), (ada, 2), (ada, None)]
+    assert {row["subject"]: row["last"] for row in sql("SELECT * FROM event_sequences")} == {ada: 2, bob: 1}
 
 
 def migrating(url: str) -> subprocess.Popen[bytes]:
