@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Callable
 
-from bench import mail
+from bench import mail, wheel
 from bench.results import keep
 
-BENCHMARKS: dict[str, Callable[[int, int], dict[str, object]]] = {"mail": mail.run}
+BENCHMARKS: dict[str, Callable[[int, int], dict[str, object]]] = {"mail": mail.run, "wheel": wheel.run}
 
 
 def main() -> None:
