@@ -1,7 +1,7 @@
 # Type 'make' for the way in. Every target first makes .venv, at once when that is done.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos chaos-long templates contracts bench check up down status logs lock clean
+.PHONY: help install demo test chaos chaos-long templates contracts bench check up down status logs card lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -56,6 +56,9 @@ status: install ## Show every process and its pages
 
 logs: install ## Print the last log lines; ARGS="--follow delivery" for one service, live
 	@$(PYTHON) -m deploy.local.stack logs $(ARGS)
+
+card: install ## Issue a gift card in the stack of 'make up', and print its id
+	@$(PYTHON) -m deploy.local.stack card $(ARGS)
 
 lock: install ## Write requirements.txt anew from pyproject.toml
 	@sh deploy/local/lock.sh

@@ -1,19 +1,25 @@
-"""The command line of the local stack: up, down, status, logs."""
+"""The command line of the local stack: up, down, status, logs, card."""
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from deploy.local import database, rabbitmq, stack
+from deploy.local.demo.people import Person
+from deploy.local.demo.shop import Shop
 from deploy.local.errors import StackError
 from deploy.local.services import Service
 from deploy.local.stack import Stack
@@ -85,6 +91,24 @@ def logs(
         files = [str(service.log) for service in services.values() if name in (None, service.name)]
         sys.stdout.flush()
         os.execvp("tail", ["tail", "-n", "50", *(["-F"] if follow else []), *files])  # noqa: S606  # no shell is meant
+
+
+@app.command()
+def card(
+    email: Annotated[str, typer.Option(help="Whom it is for; nothing leaves this machine.")] = "mia@example.com",
+    phone: Annotated[str, typer.Option(help="And the number, for SMS.")] = "+447400123456",
+    balance: Annotated[str, typer.Option(help="In euros.")] = "25.00",
+) -> None:
+    """Issue a gift card, as the shop would, and print its id: something to deliver.
+
+    Example: python -m deploy.local.stack card --email you@example.com
+    """
+    with _errors():
+        env = stack.look().env
+        mia = Person("Mia", "Leo", email, phone, "en-GB", "EUR", "Europe/London", Decimal(balance), "Happy birthday!")
+        with psycopg.connect(env["JOBS_DATABASE_URL"]) as connection:
+            [key, *_] = json.loads(env["JOBS_CODE_KEYS"])
+            print(Shop(connection, key, random.SystemRandom()).issue(mia))
 
 
 @contextmanager

@@ -135,6 +135,6 @@ def test_the_consumer_prints_what_happens_and_a_replay_fills_its_gap(
     ]
 
 
-@pytest.mark.parametrize("file", ["node/publish.mjs", "java/Publish.java", "events.py"])
+@pytest.mark.parametrize("file", ["publish.py", "node/publish.mjs", "java/Publish.java", "events.py"])
 def test_an_example_is_read_at_a_glance(file: str) -> None:
     assert len((EXAMPLES / file).read_text().splitlines()) < 40
