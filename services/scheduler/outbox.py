@@ -19,8 +19,8 @@ WITH fresh AS (
     SELECT id, subject, row_number() OVER (PARTITION BY subject ORDER BY id) AS nth,
         count(*) OVER (PARTITION BY subject) AS facts
     FROM (
-        SELECT id, subject FROM events
-        WHERE number IS NULL AND NOT EXISTS (SELECT FROM events WHERE published_at IS NULL AND number IS NOT NULL)
+        SELECT id, subject FROM events WHERE number IS NULL
+            AND (SELECT min(id) FROM events WHERE published_at IS NULL AND number IS NOT NULL) IS NULL -- by its index
         ORDER BY id LIMIT %s
     ) oldest
 ), counted AS (
@@ -33,7 +33,7 @@ FROM fresh JOIN counted USING (subject) WHERE events.id = fresh.id
 
 NEXT: LiteralString = """
 SELECT id, type, subject, number, data, created_at FROM events
-WHERE published_at IS NULL AND number IS NOT NULL ORDER BY id
+WHERE published_at IS NULL AND number IS NOT NULL ORDER BY id LIMIT %s
 """
 
 # One time for the whole batch, so that what was told can be told again in the same order.
@@ -47,7 +47,7 @@ def tell(publisher: Publisher) -> int:
             connection.execute(COUNT, (BATCH,))
     with db.transaction() as connection:
         alone = turn.take(connection, "outbox")
-        rows = connection.execute(NEXT).fetchall() if alone else []
+        rows = connection.execute(NEXT, (BATCH,)).fetchall() if alone else []
         packets = publisher.publish([facts.packet(row) for row in rows])
         failpoint("outbox-published")
         told = []

@@ -174,3 +174,20 @@ def test_schedulers_that_tell_side_by_side_count_each_fact_once(
     facts = listener()
     assert len({f["id"] for f in facts}) == len(facts) == 100
     assert [counted(facts, card) for card in cards] == [list(range(1, 21))] * 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "indexes"), [("COUNT", ["events_uncounted", "events_to_tell"]), ("NEXT", ["events_to_tell"])]
+)
+def test_a_batch_is_found_by_index_whatever_was_told_and_whatever_waits(
+    database: str, sql: Sql, statement: str, indexes: list[str]
+) -> None:
+    sql(
+        "INSERT INTO events (type, subject, published_at, number) SELECT 'delivery.sent', gen_random_uuid(),"
+        " CASE WHEN n % 2 = 0 THEN now() END, CASE WHEN n % 2 = 0 THEN 1 END FROM generate_series(1, 20000) n"
+    )
+    sql("ANALYZE events")
+
+    plan = "\n".join(row["QUERY PLAN"] for row in sql(f"EXPLAIN {getattr(outbox, statement)}", 500))
+
+    assert [index for index in indexes if index not in plan] == []

@@ -107,8 +107,9 @@ def test_a_mended_message_may_come_with_the_same_id(
 def test_a_row_whose_data_are_wrong_ends_as_rejected(
     acting: Acting, worker: StartWorker, publisher: Publisher, sql: Sql, job: JobOf, eventually: Eventually
 ) -> None:
-    data = json.dumps({"gift_card_id": str(uuid4()), "expiry_version": "next"})
+    data = json.dumps({"gift_card_id": str(uuid4())})
     job_id = sql("SELECT enqueue_job('expire_gift_card', %s::jsonb) AS id", data)[0]["id"]
+    sql('UPDATE jobs SET data = data || \'{"expiry_version": "next"}\' WHERE id = %s', job_id)  # of an older door
     worker(QUEUE)
 
     Relay(publisher).publish_due()
