@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from deploy.local.state import ports
-from tests.outside.certificate import Certificate
+from tests.outside.certificate import Authority
 
 Security = Literal["none", "starttls", "tls"]
 HOST = "127.0.0.1"
@@ -34,8 +34,8 @@ alias_maps =
 alias_database =
 smtpd_peername_lookup = no
 smtpd_client_connection_rate_limit = 0
-smtpd_tls_cert_file = {folder}/ca.pem
-smtpd_tls_key_file = {folder}/key.pem
+smtpd_tls_cert_file = {own.file}
+smtpd_tls_key_file = {own.key_file}
 smtpd_tls_security_level = {tls}
 """
 MASTER = """\
@@ -70,8 +70,8 @@ class Relay:
         self._folder = Path(tempfile.mkdtemp(prefix="bench-relay-"))
         self._folder.chmod(0o755)  # its processes run as their own user
         self.port = ports(self._folder, "relay")["relay"]
-        Certificate(self._folder, HOST)
-        self.ca_file = self._folder / "ca.pem"
+        authority = Authority(self._folder)
+        self.ca_file, self._certificate = authority.file, authority.issue(HOST)
         self._configure(security)
 
     def _configure(self, security: Security) -> None:
@@ -79,7 +79,7 @@ class Relay:
             (self._folder / part).mkdir()
         shutil.chown(self._folder / "data", "postfix")
         tls, wrapped = ("none", "no") if security == "none" else ("may", "yes" if security == "tls" else "no")
-        main = MAIN.format(folder=self._folder, name=self._folder.name, tls=tls)
+        main = MAIN.format(folder=self._folder, name=self._folder.name, own=self._certificate, tls=tls)
         (self._folder / "conf" / "main.cf").write_text(main)
         master = MASTER.format(host=HOST, port=self.port, wrapped=wrapped)
         (self._folder / "conf" / "master.cf").write_text(master)

@@ -15,6 +15,7 @@ from aio_pika.exceptions import PublishError as Returned
 
 from .errors import PublishError
 from .messages import Message, Priority
+from .trust import advice
 from .wire import CONTENT_TYPE, Envelope, enveloped
 
 WINDOW = 500  # confirms outstanding at once
@@ -40,6 +41,7 @@ class AsyncPublisher:
         self._connection: Any = None
         self._channel: Any = None
         self._opening = asyncio.Lock()
+        self._untrusted: str | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,7 +83,8 @@ class AsyncPublisher:
         try:
             failed = [error for error in await asyncio.wait_for(sends, self._timeout_s) if error]
         except TimeoutError:
-            raise PublishError("not confirmed in time: the broker is away, blocked or slow") from None
+            why = self._untrusted or "not confirmed in time: the broker is away, blocked or slow"
+            raise PublishError(why) from None
         if failed:
             raise PublishError(f"{len(failed)} of {len(envelopes)} messages not published: {_why(failed[0])}")
         return [envelope.id for envelope in envelopes]
@@ -107,7 +110,8 @@ class AsyncPublisher:
                     return
                 except DeliveryError:
                     raise
-                except (AMQPError, ConnectionError, RuntimeError):  # aio-pika says closed in several ways
+                except (AMQPError, ConnectionError, RuntimeError) as error:  # aio-pika says closed in several ways
+                    self._untrusted = advice(error)
                     await asyncio.sleep(0.2)
 
     async def _open(self) -> Any:
@@ -117,6 +121,7 @@ class AsyncPublisher:
                     await self._connection.close()
                 self._connection = await aio_pika.connect(self._url)
                 self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                self._untrusted = None
             return self._channel
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from shared.trust import advice
+
 # Text of others (exceptions, libraries) may repeat an address or a row, so of an error we print its type and its place.
 _ours = structlog.stdlib.get_logger("jobs")
 
@@ -27,6 +29,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_text_of_errors,
+        _with_advice,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -63,8 +66,15 @@ def _without_text_of_errors(_: Any, __: str, event: dict[str, Any]) -> dict[str,
     return event
 
 
+def _with_advice(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Say the way out beside what a library logs of a refused certificate."""
+    said = advice(event["event"])
+    return event | {"advice": said} if said else event
+
+
 def place(error: BaseException, trace: TracebackType | None = None) -> dict[str, Any]:
-    """Say what an error is and where it came from, without its text."""
+    """Say what an error is and where it came from, without its text; about a refused certificate also what to do."""
     frames = traceback.extract_tb(trace or error.__traceback__)
     where = [f"{'/'.join(f.filename.rsplit('/', 3)[1:])}:{f.lineno} {f.name}" for f in frames]
-    return {"error_type": type(error).__name__, "frames": where[-8:]}
+    said = advice(error)
+    return {"error_type": type(error).__name__, "frames": where[-8:]} | ({"advice": said} if said else {})

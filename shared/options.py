@@ -1,10 +1,13 @@
-"""What the settings are made of: a queue, a cron line, a relay, and how each is read from a variable."""
+"""What the settings are made of: a queue, a cron line, a relay, a URL, and how each is read from a variable."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from shared.messages import MESSAGES, QUEUES
 
@@ -12,6 +15,38 @@ QuietHours = Annotated[str, Field(pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|
 
 
 NoneIfEmpty = BeforeValidator(lambda given: None if given == "" else given)
+
+
+def _amqp(given: SecretStr) -> SecretStr:
+    """Refuse what pika would refuse with parts of the password in its words."""
+    try:
+        parts = urlsplit(given.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        raise ValueError(
+            "not of the form amqp://user:password@host:5672/vhost (or amqps); write :/?#@% in a password as %3A, %2F, …"
+        )
+    return given
+
+
+def _postgresql(given: SecretStr) -> SecretStr:
+    """Refuse what libpq would refuse with parts of the password in its words."""
+    try:
+        parts = conninfo_to_dict(given.get_secret_value())
+        ports = str(parts.get("port", "")).split(",")
+    except psycopg.Error:
+        ports = ["none"]
+    if not given.get_secret_value() or not all(port.isdigit() or not port for port in ports):
+        raise ValueError(
+            "not of the form postgresql://user:password@host:5432/name; write :/?#@% in a password as %3A, %2F, …"
+        )
+    return given
+
+
+AmqpUrl = Annotated[SecretStr, AfterValidator(_amqp)]
+PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql)]
 
 
 class QueueSettings(BaseModel):

@@ -17,6 +17,7 @@ from .errors import PublishError
 from .messages import Message
 from .packets import Batch, Packet
 from .sender import Sender
+from .trust import advice
 from .wire import Envelope, enveloped
 
 WINDOW = 1000  # confirms outstanding at once: more does not publish faster, fewer does slower
@@ -50,6 +51,7 @@ class Publisher(Sender):
         self._connection: Any = None
         self._channel: Any = None
         self._thread: threading.Thread | None = None
+        self._untrusted: str | None = None
         self._guard = threading.Lock()
         self._closing = threading.Event()
 
@@ -82,6 +84,7 @@ class Publisher(Sender):
             if not batch.done.wait(self._timeout_s):
                 for packet in packets:
                     packet.batch = None  # nobody waits any more: what is still in the outbox is not sent
+                    packet.error = packet.error and (self._untrusted or packet.error)
         return packets
 
     def connected(self) -> bool:
@@ -132,7 +135,8 @@ class Publisher(Sender):
         if not (self._connection.is_closing or self._connection.is_closed):
             self._connection.close()  # also while it is opening
 
-    def _stop(self, connection: Any, _error: object) -> None:
+    def _stop(self, connection: Any, error: object) -> None:
+        self._untrusted = advice(error)
         connection.ioloop.stop()
 
     def _opened(self, connection: Any) -> None:
@@ -142,7 +146,7 @@ class Publisher(Sender):
         channel.add_on_close_callback(lambda *_: self._connection.is_open and self._connection.close())
         channel.add_on_return_callback(self._returned)
         channel.confirm_delivery(self._confirmed)
-        self._sequence, self._channel = 0, channel
+        self._sequence, self._channel, self._untrusted = 0, channel, None
         self._flush()
 
     def _lost(self) -> None:

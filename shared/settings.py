@@ -6,16 +6,17 @@ import os
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as NotJson
 
 from shared.options import (
+    AmqpUrl,
     CronLine,
     NoneIfEmpty,
+    PostgresqlUrl,
     QueueSettings,
     QuietHours,
     SmtpRelay,
@@ -23,6 +24,9 @@ from shared.options import (
     every_queue,
     every_wait,
 )
+from shared.secret_files import SUFFIX, SettingsError, VariablesOrFiles
+
+__all__ = ["FOR_TESTS", "PREFIX", "Settings", "SettingsError", "settings"]
 
 PREFIX = "JOBS_"
 # Read by tests and by shared/failpoints.py, not by a service.
@@ -40,9 +44,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    database_url: SecretStr = Field(description="postgresql://user:password@host:5432/name")
-    rabbitmq_url: SecretStr = Field(description="amqp://user:password@host:5672/vhost")
-    topology_url: Annotated[SecretStr | None, NoneIfEmpty] = Field(
+    database_url: PostgresqlUrl = Field(description="postgresql://user:password@host:5432/name")
+    rabbitmq_url: AmqpUrl = Field(description="amqp://user:password@host:5672/vhost")
+    topology_url: Annotated[AmqpUrl | None, NoneIfEmpty] = Field(
         default=None,
         description="The same broker as a user who may declare queues; scheduler only; empty: JOBS_RABBITMQ_URL.",
     )
@@ -101,7 +105,7 @@ class Settings(BaseSettings):
     keep_completed_count: int = Field(default=1000, ge=0, description="Completed jobs kept per queue at most.")
     keep_failed_s: float = Field(default=86400, ge=0, description="How long failed and rejected jobs are kept.")
 
-    check_database_url: Annotated[SecretStr | None, NoneIfEmpty] = Field(
+    check_database_url: Annotated[PostgresqlUrl | None, NoneIfEmpty] = Field(
         default=None, description="Where the invariants are counted, such as a replica; empty: JOBS_DATABASE_URL."
     )
     check_limit_s: float = Field(default=60, gt=0, description="Longest query of that check.")
@@ -171,13 +175,21 @@ class Settings(BaseSettings):
     sms_per_recipient_a_day: int = Field(default=10, ge=1, description="SMS to one number in 24 hours.")
     sms_a_day: int = Field(default=100_000, ge=1, description="SMS of this shop in 24 hours.")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read from variables and from the files that variables name, and from nowhere else."""
+        return init_settings, VariablesOrFiles(settings_cls)
+
     def backoff(self, name: str) -> tuple[float, ...]:
         """Give the waits before each retry of a message, in seconds; their number is the number of retries."""
         return self.backoff_s.get(name, (2, 4, 8))
-
-
-class SettingsError(SystemExit):
-    """End the process with what is wrong in its settings and how to mend it."""
 
 
 @cache
@@ -187,7 +199,6 @@ def settings() -> Settings:
     Raises:
         SettingsError: for an unknown ``JOBS_*`` variable, a missing or a wrong one. No value is repeated.
     """
-    _read_files()
     _refuse_unknown()
     try:
         return Settings()
@@ -202,19 +213,10 @@ def _variable(path: tuple[int | str, ...]) -> str:
     return PREFIX + "__".join(map(str, path)).upper().replace("-", "_")
 
 
-def _read_files() -> None:
-    """Take each ``JOBS_X_FILE`` as the place of ``JOBS_X``, as secrets are mounted."""
-    for name in [n for n in os.environ if n.startswith(PREFIX) and n.endswith("_FILE")]:
-        try:
-            os.environ[name.removesuffix("_FILE")] = Path(os.environ[name]).read_text().strip()
-        except OSError as error:
-            raise SettingsError(f"cannot read the file that {name} names: {error.strerror}") from None
-
-
 def _refuse_unknown() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | FOR_TESTS
     for name in os.environ:
-        if name.startswith(PREFIX) and name.removesuffix("_FILE").split("__")[0] not in known:
+        if name.startswith(PREFIX) and name.removesuffix(SUFFIX).split("__")[0] not in known:
             near = get_close_matches(name.split("__")[0], known, n=1)
             raise SettingsError(
                 f"unknown setting {name}: " + (f"did you mean {near[0]}?" if near else "see .env.example")

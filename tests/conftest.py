@@ -218,7 +218,17 @@ def _stop(worker: Worker) -> None:
 
 
 @pytest.fixture
-def process(database: str, rabbitmq: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def login(database: str, rabbitmq: str) -> Callable[[str], dict[str, str]]:
+    """Give the variables by which a service signs in as itself: its role, and its user of the broker."""
+    return lambda service: {
+        "JOBS_DATABASE_URL": servers.as_service(database, service),
+        "JOBS_RABBITMQ_URL": servers.as_broker_user(rabbitmq, service),
+        "JOBS_TOPOLOGY_URL": servers.as_broker_user(rabbitmq, "topology") if service == "scheduler" else "",
+    }
+
+
+@pytest.fixture
+def process(login: Callable[[str], dict[str, str]], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a service as its own process: ``process("expiry", failpoints="effect=kill")``; killed with the test.
 
     It logs to a file in ``tmp_path``, and has the role and the permissions of its service, so queues are made for it.
@@ -234,12 +244,7 @@ def process(database: str, rabbitmq: str, tmp_path: Path) -> Iterator[Callable[.
                 if service == "scheduler"
                 else [sys.executable, "-m", "dramatiq", f"services.{service}.actors", "--processes", "1"]
             )
-            own = {
-                "JOBS_DATABASE_URL": servers.as_service(database, service),
-                "JOBS_RABBITMQ_URL": servers.as_broker_user(rabbitmq, service),
-                "JOBS_TOPOLOGY_URL": servers.as_broker_user(rabbitmq, "topology") if service == "scheduler" else "",
-            }
-            values = {"JOBS_HTTP_PORT": "0", "JOBS_FAILPOINTS": failpoints, **own, **env}
+            values = {"JOBS_HTTP_PORT": "0", "JOBS_FAILPOINTS": failpoints, **login(service), **env}
             with (tmp_path / f"{service}.log").open("a") as log:
                 child = subprocess.Popen(
                     command, env=os.environ | values, text=True, start_new_session=True, stderr=log

@@ -30,8 +30,11 @@ disk_free_limit.absolute = 64MB
 """
 
 
-def start(directory: Path) -> str:
+def start(directory: Path, *, more: str = "") -> str:
     """Start the broker of a directory, or find it running, and give its AMQP URL.
+
+    Parameters:
+        more: lines for its ``rabbitmq.conf``.
 
     Raises:
         ServerMissing: if RabbitMQ is neither here nor installable.
@@ -40,7 +43,7 @@ def start(directory: Path) -> str:
     programs.check_platform()
     directory = directory.resolve()
     with state.alone(directory):
-        launch, check = partial(_launch, directory), partial(_check, directory)
+        launch, check = partial(_launch, directory, more), partial(_check, directory)
         processes.ensure(_process(directory), launch, check, directory / "startup.log")
     return url(directory)
 
@@ -114,13 +117,14 @@ def _process(directory: Path) -> processes.Process | None:
     return processes.recorded(directory / "pid.json")
 
 
-def _launch(directory: Path) -> processes.Process:
+def _launch(directory: Path, more: str) -> processes.Process:
     _end_leftovers(directory)
     server, path = programs.rabbitmq()
     ports = state.ports(directory, *_PORTS)
     facts = state.read(directory)
     password = facts.get("password") or state.remember(directory, password=secrets.token_urlsafe(24))["password"]
-    state.write_private(directory / "rabbitmq.conf", _CONFIGURATION.format(**ports, user=USER, password=password))
+    configuration = _CONFIGURATION.format(**ports, user=USER, password=password)
+    state.write_private(directory / "rabbitmq.conf", configuration + more)
     (directory / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
     (directory / "rabbitmq-env.conf").touch()
     env = _environment(directory, ports, path)

@@ -14,7 +14,7 @@ import psycopg
 import typer
 from typer.core import TyperGroup
 
-from shared import db
+from shared import db, trust
 from shared.messages import QUEUES
 from shared.wall_time import instant, zone
 
@@ -56,7 +56,8 @@ class Commands(TyperGroup):
         except psycopg.errors.UndefinedTable:
             _end("this database has no tables of ours: migrate it first with 'alembic upgrade head'")
         except psycopg.OperationalError as error:
-            _end(f"cannot reach the database ({type(error).__name__}): is JOBS_DATABASE_URL right, and the server up?")
+            usual = "is JOBS_DATABASE_URL right, and the server up?"
+            _end(f"cannot reach the database ({type(error).__name__}): {trust.advice(error) or usual}")
         except psycopg.DatabaseError as error:
             _end(error.diag.message_primary or type(error).__name__)
 

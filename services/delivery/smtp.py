@@ -15,6 +15,7 @@ from typing import cast
 
 from services.delivery.providers import ErrorClass, ProviderError, classify_smtp, smtp_wait_s
 from shared.settings import Settings
+from shared.trust import advice
 
 # Servers and firewalls close idle connections, some without a word, but none this soon.
 IDLE_S = 60.0
@@ -89,9 +90,8 @@ def _connect(settings: Settings) -> smtplib.SMTP:
         said = error.smtp_error
         raise refusal((error.smtp_code, said.encode() if isinstance(said, str) else said), in_session=True) from None
     except (smtplib.SMTPNotSupportedError, ssl.SSLCertVerificationError) as error:
-        raise ProviderError(
-            ErrorClass.SENDER, "security", f"the relay lacks what smtp_security asks: {error}"
-        ) from None
+        said = advice(error) or f"the relay lacks what smtp_security asks: {error}"
+        raise ProviderError(ErrorClass.SENDER, "security", said) from None
     except (smtplib.SMTPException, OSError) as error:
         raise ProviderError(ErrorClass.TRANSIENT, "no_connection", f"cannot reach the relay: {error}") from None
 

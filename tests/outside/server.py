@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import ssl
 import sys
 import tempfile
 from concurrent.futures import Future
@@ -18,7 +19,7 @@ from aiohttp import web
 
 from tests.outside.behaviour import Behaviour, Behaviours
 from tests.outside.callbacks import AUTH_TOKEN, Callbacks
-from tests.outside.certificate import Certificate
+from tests.outside.certificate import Authority, Certificate
 from tests.outside.journal import Entry, Journal
 from tests.outside.page import Inbox
 from tests.outside.smtp import Mailbox
@@ -31,7 +32,8 @@ class Outside:
     Parameters:
         journal: where accepted messages are kept; None: a temporary file.
         smtp_port, http_port: 0 takes a free one; read the attributes of the same name once started.
-        smtp_security: none, starttls or tls. The certificate's file is `ca_file`; OpenSSL trusts it by SSL_CERT_FILE.
+        smtp_security: none, starttls or tls. What vouches for it is `ca_file`; OpenSSL trusts it by SSL_CERT_FILE.
+        certificate: to show then; None: one of its own for the host.
         login: user and password that the SMTP server asks for.
         utf8: whether the SMTP server offers SMTPUTF8.
         pipelining: whether it offers PIPELINING.
@@ -45,6 +47,7 @@ class Outside:
         smtp_port: int = 0,
         http_port: int = 0,
         smtp_security: str = "none",
+        certificate: Certificate | None = None,
         login: tuple[str, str] | None = None,
         utf8: bool = True,
         pipelining: bool = True,
@@ -56,8 +59,9 @@ class Outside:
         self.callbacks = Callbacks()
         self.host, self.smtp_port, self.http_port = host, smtp_port, http_port
         self.smtp_security = smtp_security
-        self._certificate = Certificate(folder, host) if smtp_security != "none" else None
-        starttls = self._certificate.server_side if self._certificate and smtp_security == "starttls" else None
+        self._authority = Authority(folder) if smtp_security != "none" else None
+        self._certificate = certificate or (self._authority and self._authority.issue(host))
+        starttls = self._server_side("starttls")
         self.mailbox = Mailbox(self.journal, self.behaviours, login, utf8, pipelining, starttls)
         self._ready: Future[None] = Future()
 
@@ -69,9 +73,9 @@ class Outside:
     @property
     def ca_file(self) -> Path:
         """Give the certificate to trust. Raises LookupError when the server has none."""
-        if self._certificate is None:
+        if self._authority is None:
             raise LookupError("this stand-in speaks no TLS: start it with smtp_security starttls or tls")
-        return self._certificate.file
+        return self._authority.file
 
     def settings(self) -> dict[str, Any]:
         """Give the fields of `shared.settings.Settings` that point at this stand-in."""
@@ -117,8 +121,11 @@ class Outside:
             self._ready.set_result(None)
             await self._stopping.wait()
 
+    def _server_side(self, security: str) -> ssl.SSLContext | None:
+        return self._certificate.server_side() if self._certificate and self.smtp_security == security else None
+
     async def _serve_smtp(self, stack: AsyncExitStack) -> None:
-        tls = self._certificate.server_side if self._certificate and self.smtp_security == "tls" else None
+        tls = self._server_side("tls")
         smtp = await self._loop.create_server(self.mailbox.connection, self.host, self.smtp_port, ssl=tls)
         stack.callback(self.mailbox.drop)
         stack.callback(smtp.close)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from deploy.local import state
@@ -37,24 +35,6 @@ def test_an_unknown_variable_stops_the_process_with_the_nearest_name(
 
     assert refusal().startswith(f"unknown setting {given}: did you mean {meant}?")
     assert SECRET not in refusal()
-
-
-def test_a_secret_may_stand_in_a_file(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "password").write_text(f"{SECRET}\n")
-    monkeypatch.setenv("JOBS_SMTP_PASSWORD", "to be overruled, and put back by monkeypatch")
-
-    setting(smtp_password_file=tmp_path / "password")
-
-    password = settings().smtp_password
-    assert password is not None
-    assert password.get_secret_value() == SECRET
-    assert SECRET not in repr(settings())
-
-
-def test_a_file_that_is_not_there_is_named(setting: Setting, tmp_path: Path) -> None:
-    setting(smtp_password_file=tmp_path / "nothing")
-
-    assert refusal() == "cannot read the file that JOBS_SMTP_PASSWORD_FILE names: No such file or directory"
 
 
 def test_one_queue_is_set_without_touching_the_others(setting: Setting) -> None:
