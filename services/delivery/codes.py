@@ -6,13 +6,17 @@ from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from shared.errors import Transient
 from shared.settings import Settings
 
 HOW_TO_MAKE_ONE = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
-class CodeKeyError(Exception):
+class CodeKeyError(Transient):
     """Say that the keys of this process cannot do what is asked, and which setting to mend."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("code_key", detail)
 
 
 def encrypt(code: str, settings: Settings) -> str:
@@ -32,6 +36,15 @@ def decrypt(token: str, settings: Settings) -> str:
         raise _none_fits() from None
 
 
+def is_newest(token: str, settings: Settings) -> bool:
+    """Say whether the newest key opens this, without opening it. Raises CodeKeyError when there is none."""
+    try:
+        _fernets(_secrets(settings))[0].extract_timestamp(token.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
 def rotate(token: str, settings: Settings) -> str:
     """Encrypt again with the newest key. Raises CodeKeyError as `decrypt` does."""
     try:
@@ -47,15 +60,19 @@ def _none_fits() -> CodeKeyError:
 
 
 def _keys(settings: Settings) -> MultiFernet:
-    return _multi_fernet(tuple(key.get_secret_value() for key in settings.code_keys))
+    return MultiFernet(_fernets(_secrets(settings)))
+
+
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    return tuple(key.get_secret_value() for key in settings.code_keys)
 
 
 @lru_cache(maxsize=4)
-def _multi_fernet(keys: tuple[str, ...]) -> MultiFernet:
+def _fernets(keys: tuple[str, ...]) -> list[Fernet]:
     if not keys:
         raise CodeKeyError(f"no key for card codes: set JOBS_CODE_KEYS, newest first; make one with {HOW_TO_MAKE_ONE}")
     try:
-        return MultiFernet([Fernet(key) for key in keys])
+        return [Fernet(key) for key in keys]
     except ValueError:
         raise CodeKeyError(
             f"a key in JOBS_CODE_KEYS is no Fernet key (32 bytes, URL-safe base64): make one with {HOW_TO_MAKE_ONE}"
