@@ -53,6 +53,8 @@ def configure(level: str) -> None:
     for noisy in ("pika", "dramatiq", "stamina", "psycopg.pool", "apscheduler", "twilio"):
         logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.WARNING))
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # reconnects are ours to report
+    for actors in ("shared", "services"):  # Dramatiq's loggers of them, which print the arguments of each call
+        logging.getLogger(actors).setLevel(max(logging.getLevelName(level), logging.INFO))
 
 
 def _without_text_of_errors(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:

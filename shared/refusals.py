@@ -45,6 +45,7 @@ RETURNING id
 
 _HARMLESS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.+Z-]+|[a-z]+(_[a-z]+)+", re.I)
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+|\+[\d ()-]{7,20}")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_:-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,100}")
 
 
@@ -149,7 +150,7 @@ def _without_addresses(data: Any) -> Any:
 def _mapped(value: Any, change: Any, depth: int = 0) -> Any:
     """Change every text in a JSON value, and bound it to what PostgreSQL can keep."""
     if isinstance(value, dict) and depth < 5:
-        return {_storable(k[:64]): _mapped(v, change, depth + 1) for k, v in list(value.items())[:50]}
+        return {_key(k): _mapped(v, change, depth + 1) for k, v in list(value.items())[:50]}
     if isinstance(value, list) and depth < 5:
         return [_mapped(v, change, depth + 1) for v in value[:50]]
     if isinstance(value, str):
@@ -157,6 +158,11 @@ def _mapped(value: Any, change: Any, depth: int = 0) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if isinstance(value, bool | int | float | None) else "…"
+
+
+def _key(name: str) -> str:
+    """Keep a field's name; what is none (an address, a sentence) is masked like other text."""
+    return name if _FIELD.fullmatch(name) else f"name of {len(name)} characters"
 
 
 def _storable(text: str) -> str:

@@ -163,7 +163,10 @@ def _event(document: dict[str, Any]) -> _CloudEvent:
 def _from_dramatiq(document: dict[str, Any]) -> dict[str, Any]:
     """Take the name, the keyword arguments and the id; queue and options from outside are dropped on purpose."""
     if surplus := document.keys() - _DRAMATIQ_FIELDS:
-        raise BadMessage("invalid", f"Dramatiq's JSON has no field {', '.join(sorted(map(repr, surplus)))[:200]}")
+        named = sorted(
+            repr(name) if name.isidentifier() and name.isascii() else "with a name of others" for name in surplus
+        )
+        raise BadMessage("invalid", f"Dramatiq's JSON has no field {', '.join(named)[:200]}")
     if document.get("args"):
         raise BadMessage("invalid", "args: send keyword arguments, one for each field of the message")
     return {

@@ -9,6 +9,7 @@ from services.delivery import bounces, breakers, deliveries, fallback, hours
 from services.delivery.channels import Channel, Prepared
 from services.delivery.decision import Refused, decide
 from services.delivery.deliveries import Delivery
+from services.delivery.discretion import discreetly
 from services.delivery.providers import TWILIO_TRIES, Accepted, ErrorClass, ProviderError
 from services.delivery.reports import inbox
 from shared import db, facts, metrics
@@ -94,7 +95,7 @@ def _wait_for_morning(card: Card, channel: Channel, to: str) -> None:
 
 def _prepared(job: Job, card: Card, channel: Channel, delivery: Delivery, to: str) -> Prepared:
     try:
-        return channel.prepare(card, delivery, to)
+        return discreetly(card, channel.prepare, card, delivery, to)
     except ProviderError as error:
         _give_up(job, card, delivery, error, None)
         raise PermanentError(error.error_class.value, f"{error.code}: {error.excerpt}") from None
@@ -136,7 +137,7 @@ def _call(
         if time.monotonic() - began > settings().lease_s / 2:
             raise StaleJob  # this process was stopped meanwhile; another one has the job by now
         try:
-            accepted = channel.send(provider, prepared.payload, to, delivery)
+            accepted = discreetly(card, channel.send, provider, prepared.payload, to, delivery)
         except ProviderError as error:
             failpoint("refused")
             refusal = error

@@ -8,26 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from cryptography.fernet import Fernet
 
 from deploy.local.demo.people import Person
+from tests.canaries import EMAIL, NAME, PHONE, WORDS, secrets, song
 from tests.chaos.site import Site
 
-NAME, WORDS, CODE = "Zephyrine Quackenbush", "Wombats adore marzipan", "QXZ7-KWJ9-VVPD"
-EMAIL, PHONE = "zephyrine.quackenbush@example.com", "+4915999777555"
-SONGS = [song.encode() for song in (NAME, WORDS, CODE, EMAIL, PHONE, PHONE[1:])]
 ROWS = "SELECT 'jobs' AS place, j::text AS row FROM jobs j UNION ALL SELECT 'events', e::text FROM events e"
 
 
 def fields(person: Person, key: str) -> tuple[Person, dict[str, object]]:
     """Give a person and a card's fields that are all canaries."""
     bird = replace(person, name=NAME, words=WORDS, email=EMAIL, phone=PHONE)
-    return bird, {"last4": CODE[-4:], "token": Fernet(key).encrypt(CODE.encode()).decode()}
+    own = secrets(key)
+    return bird, {"last4": own["code_last4"], "token": own["code_encrypted"]}
 
 
 def singing(site: Site, connection: Any) -> list[str]:
     """Name every place where one is found: logs, the broker's files, rows of jobs and facts, metrics."""
-    found = [f"{place}: {_first(text)}" for place, text in _texts(site, connection) if _first(text)]
+    found = [f"{place}: {song(text)}" for place, text in _texts(site, connection) if song(text)]
     return sorted(set(found))
 
 
@@ -51,7 +49,3 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError:  # the broker has just dropped it
         return b""
-
-
-def _first(text: bytes) -> str:
-    return next((song.decode() for song in SONGS if song in text), "")

@@ -25,6 +25,7 @@ from services.console.cli import app
 from shared.messages import MESSAGES, QUEUES
 from shared.packets import Packet
 from shared.publisher import Publisher
+from shared.secret_files import SUFFIX
 from shared.settings import FOR_TESTS, Settings
 from tests import servers
 from tests.kinds import Eventually, Issue, Sql, StartWorker
@@ -195,7 +196,7 @@ def test_every_setting_and_metric_on_a_page_exists() -> None:
     settings = {f"JOBS_{name.upper()}" for name in Settings.model_fields} | FOR_TESTS
     for page in PAGES:
         text = (ROOT / page).read_text()
-        named = {name.partition("__")[0] for name in re.findall(r"\bJOBS_[A-Z_]*[A-Z]", text)}
+        named = {name.partition("__")[0].removesuffix(SUFFIX) for name in re.findall(r"\bJOBS_[A-Z_]*[A-Z]", text)}
         assert named <= settings, page
         assert {name.removesuffix("_total") for name in re.findall(r"\b[a-z_]+_total\b", text)} <= metrics, page
 

@@ -253,6 +253,13 @@ def test_an_address_in_a_message_nobody_knows_is_kept_as_a_fingerprint(
     assert address.strip() not in str(job(error.row["id"]))
 
 
+def test_a_field_that_is_named_after_somebody_is_masked_in_what_is_kept(database: str, sql: Sql) -> None:
+    refusals.write_down(QUEUE, BadMessage("invalid", "for this test"), body(data={CANARY: 1, "gift_card_id": 7}))
+
+    [row] = rejected(sql)
+    assert row["data"]["data"] == {f"name of {len(CANARY)} characters": 1, "gift_card_id": 7}
+
+
 def test_an_urgent_message_that_is_bad_is_written_down_too(
     worker: StartWorker, publisher: Publisher, sql: Sql, eventually: Eventually
 ) -> None:

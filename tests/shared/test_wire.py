@@ -118,6 +118,13 @@ def test_options_that_are_null_do_not_matter() -> None:
     assert read(document | {"message_id": str(uuid4())}).message == ExpireGiftCard(gift_card_id=CARD)
 
 
+def test_a_field_of_dramatiqs_json_that_is_named_after_somebody_is_not_repeated() -> None:
+    error = refusal({"actor_name": "expire_gift_card", "kwargs": {}, "message_id": "1", ADDRESS: 1, "surprise": 1})
+
+    assert "no field 'surprise'" in error.detail
+    assert ADDRESS not in error.detail
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from services.delivery.reports.applying import apply
-from services.delivery.reports.report import Kind, Report
+from services.delivery.reports.report import Kind, Report, digest
 from shared import db, logs, metrics
 from shared.failpoints import failpoint
 
@@ -143,7 +143,7 @@ def _again(connection: db.Connection, row: dict[str, Any]) -> int:
 def _values(report: Report) -> dict[str, Any]:
     return {
         "provider": report.provider,
-        "event_id": report.event_id,
+        "event_id": digest(report.event_id) if "@" in report.event_id else report.event_id,
         "kind": report.kind.value,
         "delivery_id": report.delivery_id,
         "provider_id": report.provider_id,

@@ -11,7 +11,6 @@ import base64
 import hmac
 from uuid import UUID
 
-from services.delivery.providers import redact
 from services.delivery.reports.incoming import Incoming, Lenient, Refused, parsed, secret
 from services.delivery.reports.report import Kind, Moment, Report, Word, address, bounced, digest, enhanced
 
@@ -75,7 +74,7 @@ def reports(request: Incoming) -> list[Report]:
             code=status or record.Type,
             occurred_at=at,
             scopes=("reminders",),
-            facts={"record": record.RecordType, "type": record.Type, "said": redact(record.Details or "")},
+            facts={"record": record.RecordType, "type": record.Type},
         )
     ]
 

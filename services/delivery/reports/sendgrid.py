@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import Field
 
-from services.delivery.providers import redact
 from services.delivery.reports.incoming import Incoming, Lenient, Refused, parsed, secret
 from services.delivery.reports.report import (
     Kind,
@@ -103,7 +102,7 @@ def _read(event: Event) -> Report:
         code=status,
         occurred_at=event.timestamp,
         scopes=("reminders",),
-        facts={"event": event.event, "type": event.type, "said": redact(event.reason or event.response or "")},
+        facts={"event": event.event, "type": event.type},
     )
 
 

@@ -11,7 +11,6 @@ from functools import partial
 
 from pydantic import AliasChoices, Field
 
-from services.delivery.providers import redact
 from services.delivery.reports import sns
 from services.delivery.reports.incoming import Incoming, Lenient, Malformed, parsed
 from services.delivery.reports.report import (
@@ -155,6 +154,5 @@ def _facts(event: Event, person: Person) -> dict[str, str]:
         "bounce_type": details.bounceType,
         "bounce_sub_type": details.bounceSubType,
         "feedback_type": details.complaintFeedbackType,
-        "said": redact(person.diagnosticCode or ""),
     }
     return {name: value for name, value in said.items() if value}
