@@ -26,6 +26,7 @@ import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from dramatiq import Worker
+from hypothesis import settings as hypothesis
 from psycopg.rows import dict_row
 
 from services.delivery import sms, smtp
@@ -40,6 +41,11 @@ from tests import servers
 from tests.outside import Outside
 
 Rows = list[dict[str, Any]]
+# The same examples at each run, so that CI does not blink. To look further: HYPOTHESIS_PROFILE=long .venv/bin/pytest …
+hypothesis.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.register_profile("long", derandomize=False, deadline=None, max_examples=5000)
+hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
 CODE = "GIFT-7Q4X-9WXYZ"
 CODE_KEY = "4yQ7hJm0o8XhL1m4v0zqVY8aD0uT1n2bq7l0aXcE3vE="
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from json import dumps
 from typing import Any
+from unicodedata import category
 
 from rich import box
 from rich.console import Console
@@ -84,7 +85,12 @@ def cell(value: Any) -> Text:
         return Text(f"{value:,.1f}".removesuffix(".0"))
     if isinstance(value, dict | list):
         return Text(dumps(value, default=str))
-    return Text("" if value is None else str(value), style=COLOURS.get(str(value), ""))
+    return Text("" if value is None else harmless(str(value)), style=COLOURS.get(str(value), ""))
+
+
+def harmless(text: str) -> str:
+    """Put � for what a terminal would obey or not show: senders choose keys, names and sources."""
+    return "".join("�" if category(letter) in ("Cc", "Cf", "Zl", "Zp") else letter for letter in text)
 
 
 def money(amount: Decimal) -> str:
@@ -103,4 +109,4 @@ def _plain(value: Any) -> str:
 
 def say(line: str) -> None:
     """Print one line as it is."""
-    Console(highlight=False, soft_wrap=True).print(Text(line))
+    Console(highlight=False, soft_wrap=True).print(Text(harmless(line)))
