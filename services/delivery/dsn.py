@@ -32,6 +32,9 @@ from shared.settings import settings
 
 PROVIDER = "dsn"
 LARGEST_MAIL = 10 * 1024 * 1024
+# What a report says, and the headers of the mail that it returns, come first. Some headers take Python's parser a time
+# that grows with their square, and anybody may send one.
+READ = 128 * 1024
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the mail server keeps the mail and runs us again
 HELP = """\
 Reads delivery status notifications (bounces) of mails that we sent, and writes down what they say. A mail that is none,
@@ -49,7 +52,13 @@ By hand, for mails that were saved:
 
 def reports(mail: bytes) -> list[Report]:
     """Read a mail; empty when it is no DSN about a delivery of ours. No recipient is read without that."""
-    message = message_from_bytes(mail, policy=policy.compat32)
+    try:
+        return _reports(message_from_bytes(mail[:READ], policy=policy.compat32))
+    except RecursionError:  # mails in mails in mails: no server writes that, but anybody may send it
+        return []
+
+
+def _reports(message: Message) -> list[Report]:
     parts = list(message.walk())
     ours = _original(parts)
     if ours is None:

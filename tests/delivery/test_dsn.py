@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID
@@ -133,6 +134,30 @@ def test_no_mail_breaks_the_reader(junk: bytes, at: int, cut: int) -> None:
     broken = mail()[:at] + junk + mail()[at + cut :]
 
     assert all(report.delivery_id for report in dsn.reports(broken))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"Content-Type: message/rfc822\n\n" * 3000,
+        b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (n, n) for n in range(900)),
+        b'Content-Type: multipart/mixed; boundary="b"\n\n' + b"--b\n\n" * 200_000,
+        b"Content-Type: multipart/report; boundary=" + b"a;" * 1_000_000,
+        b"Content-Type: multipart/report; " + b"".join(b"x*%d=a; " % n for n in range(20_000)) + b"boundary=B\n\n--B\n",
+        b"A: b\n" * 200_000,
+    ],
+    ids=["mails in mails", "parts in parts", "parts", "a header", "parameters", "headers"],
+)
+def test_a_mail_made_to_hold_the_reader_up_is_read_in_bounded_time(hostile: bytes) -> None:
+    began = time.thread_time()
+
+    assert dsn.reports(hostile) == []
+
+    assert time.thread_time() - began < 10  # of its own work; without a bound it is minutes, or no end at all
+
+
+def test_a_report_that_returns_a_large_mail_is_read(database: str) -> None:
+    assert [report.kind.value for report in dsn.reports(mail() + b"x" * 2_000_000)] == ["hard_bounce"]
 
 
 def test_a_bounce_stops_mail_to_the_address_that_we_sent_to(database: str, card: Issue, sql: Sql) -> None:
