@@ -55,10 +55,8 @@ class Secured:
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """Start both servers once for all of these tests."""
-    folder = tmp_path_factory.mktemp("tls")
+    folder = account.home(tmp_path_factory.mktemp("tls"))  # PostgreSQL runs as a user of its own
     (folder / "stranger").mkdir()
-    for place in (folder, *folder.parents[:2]):
-        place.chmod(0o755)  # PostgreSQL runs as a user of its own
     authority, stranger = Authority(folder), Authority(folder / "stranger")
     own = authority.issue(HOST)
     try:
@@ -72,6 +70,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     finally:
         broker.delete(folder / "rabbitmq")
         postgres.delete(folder / "postgres")
+        shutil.rmtree(folder)
 
 
 def _postgres(folder: Path, own: Certificate) -> str:
