@@ -378,7 +378,7 @@ def lives(sql: Sql, card: Issue, monkeypatch: pytest.MonkeyPatch) -> Iterator[ty
         yield OneLife
 
 
-@pytest.mark.timeout(0 if LONG else 120)
+@pytest.mark.timeout(0 if LONG else 300)  # a minute when nothing else runs
 def test_lives_go_as_the_model_says(lives: type[Lives]) -> None:
     run_state_machine_as_test(lives, settings=BOUNDS)
 
