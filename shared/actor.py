@@ -103,6 +103,7 @@ def run(envelope: Envelope, again: bool = False) -> None:  # what a Dramatiq mes
         metrics.duplicates.labels(queue).inc()
         logs.get().debug("duplicate", job_id=str(envelope.id), queue=queue)
     elif job.state in ("skipped", "succeeded"):
+        failpoint("committed")
         _report(job, job.state, job.reason)
     elif job.state == "scheduled":
         _park(job, envelope)
@@ -135,19 +136,18 @@ def _claim(envelope: Envelope, again: bool) -> Job | None:
     return job
 
 
-def _take(deliveries: Sequence[tuple[Envelope, bool]]) -> list[tuple[Job | None, str | None]]:
-    """Claim some jobs in one transaction; of those that are not to be had give the names they are known by."""
+def _take(
+    connection: db.Connection, deliveries: Sequence[tuple[Envelope, bool]]
+) -> list[tuple[Job | None, str | None]]:
+    """Claim some jobs; of those that are not to be had give the names they are known by."""
     envelopes = [envelope for envelope, _ in deliveries]
-    with db.transaction() as connection:
-        jobs = claim(connection, envelopes)
-        fresh = [(job, envelope.message) for job, (envelope, again) in zip(jobs, deliveries, strict=True) if not again]
-        for name, function in TOGETHER.items():
-            if mine := [(job, message) for job, message in fresh if job and (job.name, job.state) == (name, "running")]:
-                _do_together(connection, mine, function)
-        others = [envelope.id for envelope, job in zip(envelopes, jobs, strict=True) if job is None]
-        names = known_as(connection, others) if others else {}
-    if any(job and job.state == "succeeded" for job in jobs):
-        failpoint("committed")
+    jobs = claim(connection, envelopes)
+    fresh = [(job, envelope.message) for job, (envelope, again) in zip(jobs, deliveries, strict=True) if not again]
+    for name, function in TOGETHER.items():
+        if mine := [(job, message) for job, message in fresh if job and (job.name, job.state) == (name, "running")]:
+            _do_together(connection, mine, function)
+    others = [envelope.id for envelope, job in zip(envelopes, jobs, strict=True) if job is None]
+    names = known_as(connection, others) if others else {}
     return [(job, None if job else names.get(envelope.id)) for envelope, job in zip(envelopes, jobs, strict=True)]
 
 
@@ -163,7 +163,7 @@ def _do_together(
             if done := function(connection, work):
                 failpoint("effect")
                 succeed(connection, done)
-    except psycopg.IntegrityError:
+    except (psycopg.IntegrityError, psycopg.errors.LockNotAvailable):
         return
     for job, _ in work:
         if job.id in done:

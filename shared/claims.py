@@ -56,9 +56,6 @@ FROM unnest(%(id)s::uuid[], %(name)s::text[], %(data)s::jsonb[], %(dedupe_key)s:
 WHERE dedupe_key IS NOT NULL ORDER BY dedupe_key
 """
 
-# A job that waits for somebody else's lock holds up none that came with it.
-HURRY: LiteralString = "SELECT set_config('lock_timeout', '500ms', true)"
-
 
 def claim(connection: db.Connection, envelopes: Sequence[Envelope]) -> list[Job | None]:
     """Take jobs for this process, or park those whose time has not come.
@@ -69,10 +66,7 @@ def claim(connection: db.Connection, envelopes: Sequence[Envelope]) -> list[Job 
 
     Raises:
         UniqueViolation: a ``dedupe_key`` is in use by another job with other data.
-        LockNotAvailable: among several, one is locked by somebody else.
     """
-    if len(envelopes) > 1:
-        connection.execute(HURRY)
     wanted = {envelope.id: envelope for envelope in _free(connection, envelopes)}
     rows = connection.execute(CLAIM, _fields(list(wanted.values()))).fetchall() if wanted else []
     jobs = {row["id"]: _timely(connection, Job(**row), wanted[row["id"]]) for row in rows}

@@ -162,19 +162,16 @@ def lease() -> timedelta:
     return timedelta(seconds=settings().lease_s)
 
 
-def finish_all(ends: Sequence[tuple[Job, str, str | None, str | None]]) -> list[bool]:
-    """Write down in one transaction how runs ended: each job with its state, reason and detail.
+def finish_all(connection: db.Connection, ends: Sequence[tuple[Job, str, str | None, str | None]]) -> list[bool]:
+    """Write down how runs ended: each job with its state, reason and detail.
 
     Returns:
         For each whether it could be: False when another worker has it by now, or somebody cancelled it.
     """
     jobs, states, reasons, errors = zip(*ends, strict=True)
     runs = {"ids": [job.id for job in jobs], "epochs": [job.epoch for job in jobs]}
-    with db.transaction() as connection:
-        rows = connection.execute(
-            FINISH_ALL, runs | {"states": list(states), "reasons": list(reasons), "errors": list(errors)}
-        ).fetchall()
-    finished = {row["id"] for row in rows}
+    given = runs | {"states": list(states), "reasons": list(reasons), "errors": list(errors)}
+    finished = {row["id"] for row in connection.execute(FINISH_ALL, given).fetchall()}
     return [job.id in finished for job in jobs]
 
 

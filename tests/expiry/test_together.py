@@ -20,7 +20,9 @@ def service() -> str:
 
 def states(*envelopes: Envelope) -> list[str | None]:
     """Take messages as one group, and say how each stands: None is a copy of another."""
-    return [job.state if job else None for job, _ in actor._take([(envelope, False) for envelope in envelopes])]
+    with db.transaction() as connection:
+        taken = actor._take(connection, [(envelope, False) for envelope in envelopes])
+    return [job.state if job else None for job, _ in taken]
 
 
 def expire(card_id: object, version: int | None = None) -> Envelope:
@@ -89,7 +91,8 @@ def test_what_comes_again_is_claimed_before_anything_is_done(card: Issue, ledger
     """It may have killed its worker."""
     card_id = card(expired=True)
 
-    ((job, _),) = actor._take([(expire(card_id), True)])
+    with db.transaction() as connection:
+        ((job, _),) = actor._take(connection, [(expire(card_id), True)])
 
     assert job is not None
     assert job.state == "running"

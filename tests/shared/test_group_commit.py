@@ -10,18 +10,23 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from shared import actor, attempt
+from shared import actor, attempt, db
 from shared.group_commit import GroupCommit
-from shared.jobs import finish_all
+from shared.jobs import Job, finish_all
 from shared.messages import ExpireGiftCard, PruneHistory
 from shared.wire import Envelope
 from tests.kinds import Eventually, Sql
 
 
-def test_who_comes_meanwhile_is_served_together(eventually: Eventually) -> None:
+def take(deliveries: list[tuple[Envelope, bool]]) -> list[tuple[Job | None, str | None]]:
+    with db.transaction() as connection:
+        return actor._take(connection, deliveries)
+
+
+def test_who_comes_meanwhile_is_served_together(database: str, eventually: Eventually) -> None:
     begun, goes_on, groups = threading.Event(), threading.Event(), list[list[int]]()
 
-    def double(numbers: Sequence[int]) -> list[int]:
+    def double(_: object, numbers: Sequence[int]) -> list[int]:
         groups.append(sorted(numbers))
         begun.set()
         assert goes_on.wait(20)
@@ -39,10 +44,10 @@ def test_who_comes_meanwhile_is_served_together(eventually: Eventually) -> None:
     assert groups == [[0], list(range(1, 9))]
 
 
-def test_a_fault_of_one_is_nobody_elses(eventually: Eventually) -> None:
+def test_a_fault_of_one_is_nobody_elses(database: str, eventually: Eventually) -> None:
     begun, goes_on = threading.Event(), threading.Event()
 
-    def invert(numbers: Sequence[int]) -> list[float]:
+    def invert(_: object, numbers: Sequence[int]) -> list[float]:
         begun.set()
         assert goes_on.wait(20)
         return [1 / number for number in numbers]
@@ -69,18 +74,20 @@ def test_a_job_that_is_locked_by_somebody_holds_up_none_that_came_with_it(databa
             envelope.id,
         )
 
-    with psycopg.connect(database) as other:
+    with psycopg.connect(database) as other, ThreadPoolExecutor(1) as threads:
         other.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", (locked.id,))
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            actor._take([(locked, True), (free, True)])  # as a group; each goes on alone then
-        ((job, _),) = actor._take([(free, True)])
+        waiting = threads.submit(actor._claim, locked, False)
+        job = actor._claim(free, False)
 
-    assert job is not None
-    assert job.state == "running"
+        assert job is not None
+        assert job.state == "running"
+        assert not waiting.done()
+        other.rollback()
+        assert waiting.result(20) is not None
 
 
 def test_of_runs_that_end_together_only_those_end_that_still_may(database: str, sql: Sql) -> None:
-    taken = actor._take([(Envelope(PruneHistory()), False) for _ in range(3)])
+    taken = take([(Envelope(PruneHistory()), False) for _ in range(3)])
     ends, cancelled, stale = (job for job, _ in taken if job)
     sql("UPDATE jobs SET cancel_requested = true WHERE id = %s", cancelled.id)
     sql("UPDATE jobs SET epoch = epoch + 1 WHERE id = %s", stale.id)
@@ -95,7 +102,7 @@ def test_of_runs_that_end_together_only_those_end_that_still_may(database: str, 
 
 
 def test_a_run_that_somebody_cancelled_ends_as_cancelled_though_it_shares_the_commit(database: str, sql: Sql) -> None:
-    ((job, _),) = actor._take([(Envelope(PruneHistory()), False)])
+    ((job, _),) = take([(Envelope(PruneHistory()), False)])
     assert job
     sql("UPDATE jobs SET cancel_requested = true")
 

@@ -211,7 +211,7 @@ def test_what_runs_beyond_the_grace_is_given_back_without_burning_an_attempt(
     with psycopg.connect(database) as holder:
         holder.execute("LOCK TABLE transactions IN EXCLUSIVE MODE")
         worker = start("expiry", JOBS_SHUTDOWN_GRACE_S="0.2", JOBS_LEASE_S="60")
-        eventually(lambda: blocked(sql) == 1)
+        eventually(lambda: blocked(sql) == 1 and sql("SELECT FROM jobs WHERE state = 'running'"))
 
         worker.terminate()
         eventually(lambda: worker.poll() is not None)
