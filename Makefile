@@ -1,7 +1,7 @@
 # Type 'make' for the way in. Every target first makes .venv, at once when that is done.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos chaos-long templates contracts bench check up down status logs card lock clean
+.PHONY: help install demo test chaos chaos-long templates contracts bench bench-peers check up down status logs card lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -12,7 +12,7 @@ help: ## Print this
 	@echo "giftcard-jobs: the background jobs of a gift-card business. New here? Type 'make demo'."
 	@if [ -t 1 ]; then on=$$(printf '\033[36m'); off=$$(printf '\033[0m'); fi; \
 	sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-	printf '  %smake %-10s%s %s\n' "$$on" "$$name" "$$off" "$$text"; done
+	printf '  %smake %-11s%s %s\n' "$$on" "$$name" "$$off" "$$text"; done
 
 install: ## Make .venv from requirements.txt; the other targets do it, too
 	@sh deploy/local/bootstrap.sh
@@ -35,8 +35,11 @@ templates: install ## Render every template in every language to HTML and PNG, a
 contracts: install ## Write JSON Schemas, AsyncAPI and their page into docs/contracts
 	@$(PYTHON) -m shared.contracts
 
-bench: install ## Print which figures there are; ARGS=mail measures them
+bench: install ## Measure it beside its peers, for hours; ARGS="--scale 0.01" for a quick look, ARGS=--help
 	@$(PYTHON) -m bench $(ARGS)
+
+bench-peers: install ## Install what it is compared with: BullMQ, Prisma, Redis, Celery, stock Dramatiq
+	@sh bench/peers/install.sh
 
 check: install ## Look for mistakes without running anything: format, lint, types, imports
 	@.venv/bin/ruff format --check .

