@@ -7,9 +7,9 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bench import frame, plot, results, table
+from bench import frame, page, plot, results, table
 from bench.cases import CASES
 from bench.lab import Lab
 from deploy.local import state
@@ -40,7 +40,7 @@ def _measure(options: Namespace, console: Console) -> None:
     for name in [name for name in os.environ if name.startswith("JOBS_")]:
         del os.environ[name]  # it measures servers of its own, whatever this shell is set to
     chosen = [case for key, case in CASES.items() if not options.case or key.startswith(tuple(options.case))]
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Lab(state.LOCAL / "bench", options.limit) as lab, Progress(*columns, console=console) as progress:
         task = progress.add_task("starting servers", total=sum(options.runs * (len(c.ways) or 1) for c in chosen))
         here = results.machine(lab.versions())
@@ -53,8 +53,9 @@ def _measure(options: Namespace, console: Console) -> None:
         for case in chosen:
             found = frame.run(case, lab, scale=options.scale, runs=options.runs, report=report)
             results.keep({case.key: found}, here, options.out)
-    picture = plot.PICTURE if options.out == results.LATEST else options.out.with_suffix(".svg")
-    plot.draw(results.read(options.out), picture)
+    if options.out == results.LATEST:
+        plot.draw(results.read(), plot.PICTURE)
+        page.write(results.read())
 
 
 def _options() -> Namespace:
@@ -69,7 +70,7 @@ def _options() -> Namespace:
     add("--case", action="append", metavar="KEY", help="a case, or a letter for all its parts; may be repeated")
     add("--scale", type=float, default=1, help="share of the full counts (default 1)")
     add("--runs", type=int, default=3, help="runs of each, of which the median counts (default 3)")
-    add("--limit", type=float, default=300, help="seconds after which one run is cut off (default 300)")
+    add("--limit", type=float, default=300, help="seconds after which a run is cut off (default 300)")
     add("--out", type=Path, default=results.LATEST, help="file of figures (default bench/results/latest.json)")
     add("--show", action="store_true", help="measure nothing, print what is there")
     options = parser.parse_args()

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from bench.lab import Lab
 
 
+DRIVER = "bench"  # the role of this process, which is not part of what is measured
+
+
 class Unmeasured(Exception):
     """Say why a way gave no figure; its line is skipped, and the others go on."""
 
@@ -37,13 +40,16 @@ class Sample:
     more: Mapping[str, float] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:
-        """Give all figures by name, those of processes as ``worker.cpu_s``."""
-        found = {"per_s": self.ops / self.seconds} if self.ops and self.seconds else {}
+        """Give all by name: those of processes as ``worker.cpu_s``, the CPU of all but this one as ``cpu_ms_each``."""
+        found = {"per_s": self.ops / self.seconds, "ops": self.ops} if self.ops and self.seconds else {}
         if self.ms:
             found |= {"p50_ms": percentile(self.ms, 0.5), "p99_ms": percentile(self.ms, 0.99), "max_ms": max(self.ms)}
         for role, used in self.cost.items():
             for name in ("cpu_s", "peak_mb", "largest_mb", "processes"):
                 found[f"{role}.{name}"] = getattr(used, name)
+        spent_s = sum(used.cpu_s for role, used in self.cost.items() if role != DRIVER)
+        if self.ops and self.cost:
+            found["cpu_ms_each"] = 1000 * spent_s / self.ops
         return found | dict(self.more)
 
 

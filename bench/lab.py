@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from typing import Self
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from bench.frame import DRIVER
 from bench.peers import redis
 from bench.place import Place
 from deploy.local import database, management, postgres, processes, rabbitmq, state
@@ -45,6 +47,8 @@ class Lab:
 
     def __enter__(self) -> Self:
         self._delete()
+        for logs in self.directory.glob("run_*"):  # those of the last run stay until now
+            shutil.rmtree(logs)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -76,7 +80,7 @@ class Lab:
         found = {
             name: processes.recorded(self.directory / name / "pid.json") for name in ("postgres", "rabbitmq", "redis")
         }
-        return {name: process.pid for name, process in found.items() if process} | {"bench": os.getpid()}
+        return {name: process.pid for name, process in found.items() if process} | {DRIVER: os.getpid()}
 
     def versions(self) -> dict[str, str]:
         """Give the versions of PostgreSQL and RabbitMQ."""

@@ -59,8 +59,9 @@ class Place:
         return psycopg.connect(self.url, autocommit=True, row_factory=dict_row)
 
     def sql(self, statement: LiteralString, *values: object) -> list[dict[str, Any]]:
-        """Run SQL as the owner."""
-        cursor = self._connection.execute(statement, values or None)
+        """Run SQL as the owner, with values in order, or one mapping of them by name."""
+        named = values[0] if values and isinstance(values[0], Mapping) else None
+        cursor = self._connection.execute(statement, named or values or None)
         return cursor.fetchall() if cursor.description else []
 
     def worker(self, module: str, *, count: int = 1, **queues: int) -> None:

@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from bench import budgets, plot, results, table
+from bench import page as readme
 from bench.cost import watched
 from bench.frame import Case, Sample, Unmeasured, Way, middle, percentile, run, summary
 from bench.journal import Journal, count, read
@@ -51,7 +52,7 @@ def test_runs_become_median_least_and_most_and_one_slow_run_does_not_move_the_me
 def test_a_figure_that_one_run_lacks_is_left_out_rather_than_guessed() -> None:
     found = summary([Sample(10, 2, [1.0]), Sample(10, 1)])
 
-    assert found == {"per_s": {"median": 7.5, "min": 5, "max": 10}}
+    assert found == {"per_s": {"median": 7.5, "min": 5, "max": 10}, "ops": {"median": 10, "min": 10, "max": 10}}
 
 
 def test_ways_run_by_turns_and_one_that_fails_or_is_missing_says_why_while_the_others_go_on() -> None:
@@ -137,6 +138,25 @@ def test_table_and_picture_show_what_the_file_says(tmp_path: Path) -> None:
     drawn = "".join(ElementTree.parse(picture).getroot().itertext())  # noqa: S314  # our own picture
     assert "1,240 cards/s" in drawn
     assert "BullMQ + Prisma" in drawn
+
+
+def test_the_page_gets_the_budgets_between_its_marks_and_keeps_all_else(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{readme.BEGIN}old{readme.END}\nafter\n")
+    found = {"title": "", "unit": "cards", "count": 400, "scale": 0.02, "runs": 3, "load_before": 0.4}
+    ways = measured(**{budgets.OURS: 90, "BullMQ + pg": 50})
+
+    readme.write({"cases": {"c": found | {"ways": ways}}}, page)
+    readme.write({"cases": {"c": found | {"ways": ways}}}, page)
+
+    text = page.read_text()
+    assert "over BullMQ + pg | at least 2 | 1.80 | **gap** | 400 cards, load 0.4 |" in text
+    assert "over BullMQ + Prisma | at least 3 | not measured |" in text
+    assert (text.startswith("before\n<!--"), text.endswith("-->\nafter\n"), text.count("old")) == (True, True, 0)
+
+
+def test_the_pages_figures_are_those_of_the_file() -> None:
+    assert readme.BEGIN + readme.budgets(results.read()) in readme.README.read_text()
 
 
 def test_the_committed_figures_can_be_shown_and_say_their_scale() -> None:
