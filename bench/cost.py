@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,11 @@ PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 @dataclass(frozen=True)
 class Seen:
-    """One process at one moment; ``born`` and ``pid`` together are never given to another one."""
+    """One process at one moment; ``spent_s`` holds its own CPU time and that of its children that have ended."""
 
     pid: int
     parent: int
     spent_s: float
-    born: int
 
     def memory_mb(self) -> tuple[float, float]:
         """Give what it has for itself, and what it may share with others; nothing once it has ended."""
@@ -43,27 +43,24 @@ class Usage:
     peak_mb: float = 0
     largest_mb: float = 0
     processes: int = 0
-    _spent: dict[tuple[int, int], float] = field(default_factory=dict, repr=False)
+    _before_s: float = field(default=0, repr=False)
 
     def look(self, family: list[Seen], *, first: bool = False) -> None:
         """Add one look; what was spent before the first one does not count."""
-        for one in family:
-            key = one.pid, one.born
-            self.cpu_s += one.spent_s - self._spent.get(key, one.spent_s if first else 0)
-            self._spent[key] = one.spent_s
+        spent_s = sum(one.spent_s for one in family)
+        if first:
+            self._before_s = spent_s
+        self.cpu_s = max(self.cpu_s, spent_s - self._before_s)
         memory = [one.memory_mb() for one in family] or [(0, 0)]
         self.peak_mb = max(self.peak_mb, sum(own for own, _ in memory) + max(shared for _, shared in memory))
         self.largest_mb = max(self.largest_mb, *(own + shared for own, shared in memory))
         self.processes = max(self.processes, len(family))
 
 
-def everything() -> dict[int, list[Seen]]:
-    """Give all processes of this machine by their parent."""
-    children: dict[int, list[Seen]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (one := _seen(int(entry.name))):
-            children.setdefault(one.parent, []).append(one)
-    return children
+def everything() -> list[Seen]:
+    """Give all processes of this machine. Parents are read before their children, so that no CPU time counts twice."""
+    pids = sorted(int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
+    return [one for pid in pids if (one := _seen(pid))]
 
 
 def _seen(pid: int) -> Seen | None:
@@ -71,15 +68,16 @@ def _seen(pid: int) -> Seen | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return Seen(pid, int(fields[1]), (int(fields[11]) + int(fields[12])) * TICK_S, int(fields[19]))
+    return Seen(pid, int(fields[1]), sum(map(int, fields[11:15])) * TICK_S)
 
 
-def family(pid: int, children: Mapping[int, list[Seen]]) -> list[Seen]:
+def family(pid: int, seen: list[Seen]) -> list[Seen]:
     """Give a process and all below it; of this one only itself, since the others have roles of their own."""
-    head = _seen(pid)
-    found = [head] if head else []
-    for one in found:
-        found += children.get(one.pid, []) if pid != os.getpid() else []
+    if pid == os.getpid():
+        return [Seen(pid, os.getppid(), time.process_time())]
+    found = [one for one in seen if one.pid == pid]
+    for parent in found:
+        found += [one for one in seen if one.parent == parent.pid]
     return found
 
 
@@ -90,9 +88,9 @@ def watched(pids: Mapping[str, int]) -> Iterator[dict[str, Usage]]:
     over = threading.Event()
 
     def look(*, first: bool = False) -> None:
-        children = everything()
+        seen = everything()
         for role, pid in list(pids.items()):
-            usages.setdefault(role, Usage()).look(family(pid, children), first=first)
+            usages.setdefault(role, Usage()).look(family(pid, seen), first=first)
 
     def watch() -> None:
         while not over.wait(LOOK_EVERY_S):

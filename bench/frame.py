@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +103,14 @@ def run(case: Case, lab: Lab, *, scale: float, runs: int, report: Callable[[str]
         return about | {"ways": case.whole(count, runs)}
     skipped = {way.name: reason for way in case.ways if (reason := way.missing())}
     samples: dict[str, list[Sample]] = {way.name: [] for way in case.ways}
-    for turn in range(runs):
-        for way in case.ways:
-            report(f"{case.key} {way.name}, run {turn + 1} of {runs}")
-            if way.name not in skipped:
-                try:
-                    samples[way.name].append(way.measure(lab, count))
-                except Unmeasured as error:
-                    skipped[way.name] = str(error)
+    for turn, way in product(range(runs), case.ways):
+        report(f"{case.key} {way.name}, run {turn + 1} of {runs}")
+        if way.name in skipped:
+            continue
+        try:
+            samples[way.name].append(way.measure(lab, count))
+        except Unmeasured as error:
+            skipped[way.name] = str(error)
     figures = {name: {"skipped": skipped[name]} if name in skipped else summary(samples[name]) for name in samples}
     return about | {"ways": figures}
 

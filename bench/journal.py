@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 _PAIR = struct.Struct("<dd")
@@ -36,3 +37,8 @@ def read(path: Path) -> list[tuple[float, float]]:
     """Give all pairs, in the order in which they were written."""
     body = path.read_bytes()
     return list(_PAIR.iter_unpack(body[: len(body) - len(body) % _PAIR.size]))
+
+
+def span(pairs: Sequence[tuple[float, float]]) -> float:
+    """Give the seconds from the first of the earlier times to the last of the later ones."""
+    return max(later for _, later in pairs) - min(earlier for earlier, _ in pairs)

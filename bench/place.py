@@ -159,8 +159,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-
-
-def span(pairs: Sequence[tuple[float, float]]) -> float:
-    """Give the seconds from the first of the earlier times to the last of the later ones."""
-    return max(later for _, later in pairs) - min(earlier for earlier, _ in pairs)

@@ -45,7 +45,7 @@ def _case(case: Mapping[str, Any]) -> Table:
 def _row(figures: Mapping[str, Any], case: Mapping[str, Any]) -> list[str]:
     if "skipped" in figures:
         return [f"skipped: {figures['skipped']}", *[""] * len(HEADS)]
-    besides = (f"{name} {figures[name]['median']:,.4g}" for name in figures if not name.endswith(SHOWN))
+    besides = (f"{name} {figures[name]['median']:,.2f}" for name in figures if not name.endswith(SHOWN))
     cost = _by_role(figures, "cpu_s", ".1f"), _by_role(figures, "peak_mb", ".0f")
     times = [f"{figures[name]['median']:,.1f}" if name in figures else "" for name in (*TIMES, "cpu_ms_each")]
     return [*_rate(figures, case), *times, *cost, ", ".join(besides)]

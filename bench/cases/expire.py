@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import LiteralString
 
-from bench import cards, ours
+from bench import cards, journal, ours
 from bench.cost import Usage
 from bench.frame import Case, Sample, Unmeasured, Way
 from bench.lab import Lab
 from bench.peers import amqp, bullmq
-from bench.place import Place, span
+from bench.place import Place
 from shared.messages import ExpireGiftCard
 
 CONCURRENCY = 16  # jobs at once, for each of them; one worker process each
@@ -66,7 +66,7 @@ def _sample(place: Place, query: LiteralString, pairs: list[tuple[float, float]]
     booked = place.sql(query)[0]["booked"]
     if not pairs or booked < len(pairs):
         raise Unmeasured(f"{booked} of {len(pairs)} cards are booked, so this is no figure")
-    return Sample(len(pairs), span(pairs), [1000 * (ended - began) for began, ended in pairs], cost)
+    return Sample(len(pairs), journal.span(pairs), [1000 * (ended - began) for began, ended in pairs], cost)
 
 
 CASES = [

@@ -6,12 +6,12 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
-from bench import ours
+from bench import journal, ours
 from bench.cost import Usage
 from bench.frame import Case, Sample, Way
 from bench.lab import Lab
 from bench.peers import amqp
-from bench.place import Place, span
+from bench.place import Place
 from shared.messages import PruneHistory
 
 RATE_PER_S, THREADS, WARM = 200, 8, 20
@@ -77,7 +77,7 @@ def _sample(pairs: list[tuple[float, float]], cost: dict[str, Usage], *, paced: 
     late_ms = [1000 * (started - meant) for meant, started in pairs]
     early = sum(late < 0 for late in late_ms)
     ops = 0 if paced else len(pairs)
-    return Sample(ops, span(pairs), late_ms, cost, {"early": early})
+    return Sample(ops, journal.span(pairs), late_ms, cost, {"early": early})
 
 
 def _case(key: str, title: str, full: int, mine: Way, peers: list[Way]) -> Case:

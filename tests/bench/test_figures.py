@@ -179,6 +179,21 @@ def test_a_journal_gives_back_both_times_of_each_job(tmp_path: Path) -> None:
     assert (count(path), read(path)) == (2, [(1.25, 2.5), (3.0, 4.0)])
 
 
+def test_the_cpu_of_children_that_have_ended_counts_and_what_was_before_does_not() -> None:
+    spend = "import time\nwhile time.process_time() < 0.3: pass"
+    child = f"subprocess.run([sys.executable, '-c', {spend!r}])"
+    twice = f"import subprocess, sys\nfor _ in 'ab': sys.stdin.readline(); {child}; print(flush=True)\nsys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", twice], text=True, bufsize=1, **pipes) as parent:  # type: ignore[call-overload]
+        parent.stdin.write("go\n")
+        parent.stdout.readline()
+        with watched({"worker": parent.pid}) as used:
+            parent.stdin.write("go\n")
+            parent.stdout.readline()
+
+    assert 0.25 <= used["worker"].cpu_s < 0.6
+
+
 def test_the_cpu_and_memory_of_children_count_for_whoever_started_them() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True) as parent:
         with watched({"worker": parent.pid}) as used:
