@@ -41,12 +41,13 @@ bench: install ## Measure it beside its peers, for hours; ARGS="--scale 0.01" fo
 bench-peers: install ## Install what it is compared with: BullMQ, Prisma, Redis, Celery, stock Dramatiq
 	@sh bench/peers/install.sh
 
-check: install ## Look for mistakes without running anything: format, lint, types, imports
+check: install ## Look for mistakes without running anything: format, lint, types, imports, manifests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy .
 	@.venv/bin/lint-imports
 	@$(PYTHON) -m shared.contracts --check
+	@$(PYTHON) -m pytest tests/deploy
 
 up: install ## Start servers and services, and leave them running for work
 	@$(PYTHON) -m deploy.local.stack up

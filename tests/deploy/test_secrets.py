@@ -1,0 +1,148 @@
+"""Secrets are named and never kept: each that the manifests ask for is made by one command, and none is in git."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from base64 import b64decode
+from hashlib import sha256
+from pathlib import Path
+from stat import S_IMODE
+from typing import Any
+
+import pytest
+
+from deploy import secrets
+from deploy.local.state import ROOT
+from shared.broker_users import PERMISSIONS
+from shared.privileges import GRANTS, role
+from shared.settings import Settings
+from tests.deploy.manifests import OVERLAYS, built, environment, names, of_kind, pods, service
+
+GIT = [shutil.which("git") or "git", "ls-files"]
+MOUNT = "/run/secrets/jobs/"
+# What looks like a secret of ours, or of those whom we deal with.
+LOOKS_SECRET = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[bp]-\w{10}|gh[pousr]_\w{36}|(?<!\w)SK[0-9a-f]{32}"
+    r"|SG\.[\w-]{22}\.[\w-]{43}|(?:amqps?|postgres(?:ql)?)://\w+:(?!password@|guest@|secret|…)[\w-]{16,}@"
+)
+# Keys of stand-ins and of tests, which open nothing.
+KNOWN = {"tests/outside/twilio.py", "tests/outside/certificate.py"}
+
+
+@pytest.fixture(scope="module")
+def made() -> secrets.Secrets:
+    return secrets.made()
+
+
+def references(part: Any) -> set[str]:
+    """Find the name of every Secret that a manifest refers to."""
+    if isinstance(part, list):
+        return {name for item in part for name in references(item)}
+    if not isinstance(part, dict):
+        return set()
+    own = {part["secretName"]} if "secretName" in part else set()
+    for key in ("importCredentialsSecret", "passwordSecret", "secret"):
+        if isinstance(part.get(key), dict) and "name" in part[key]:
+            own.add(part[key]["name"])
+    own |= {target["name"] for target in part.get("secretTargetRef", [])}
+    return own | {name for key, item in part.items() if key != "tls" for name in references(item)}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_secret_that_is_referred_to_is_made(overlay: str, made: secrets.Secrets) -> None:
+    found = references(built(overlay))
+
+    assert {f"giftcards-{name}" for name in ("expiry", "delivery", "webhooks", "migration")} <= found
+    assert found - made.keys() == set()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_file_that_a_service_reads_is_a_key_of_its_own_secret(overlay: str, made: secrets.Secrets) -> None:
+    for pod in pods(overlay).values():
+        (volume,) = pod["spec"]["volumes"]
+        files = {k: v for k, v in environment(service(pod)).items() if k.endswith("_FILE")}
+
+        assert {path.removeprefix(MOUNT) for path in files.values()} == made[volume["secret"]["secretName"]].keys()
+        for variable, path in files.items():
+            assert variable == f"JOBS_{path.removeprefix(MOUNT).upper()}_FILE"
+            assert path.removeprefix(MOUNT) in Settings.model_fields
+
+
+def test_external_secrets_bring_each_of_them(made: secrets.Secrets) -> None:
+    brought = names("production", "ExternalSecret")
+
+    assert references(built("production")) - brought == set()
+    assert brought == made.keys() - {"giftcards-console"}  # which runs by hand
+
+
+def test_the_broker_has_the_users_and_permissions_that_the_code_says() -> None:
+    found = {m["metadata"]["name"]: m["spec"]["permissions"] for m in of_kind("production", "Permission")}
+    meant = {user: {"configure": p.configure, "write": p.write, "read": p.read} for user, p in secrets.USERS.items()}
+
+    assert found == meant
+    assert names("production", "User") == meant.keys()
+
+
+def test_the_database_has_a_login_for_each_role_that_the_code_says() -> None:
+    (cluster,) = of_kind("production", "Cluster")
+    logins = {r["name"]: r["inRoles"] for r in cluster["spec"]["managed"]["roles"] if r["login"]}
+    roles = {r["name"] for r in cluster["spec"]["managed"]["roles"] if not r["login"]}
+
+    assert logins == {service: [role(service)] for service in GRANTS}
+    assert roles == {role(service) for service in GRANTS}
+
+
+def test_kubernetes_gets_them_as_manifests_and_never_the_same_twice(made: secrets.Secrets) -> None:
+    items = secrets.kubernetes(made)["items"]
+
+    assert {item["metadata"]["name"]: item["stringData"] for item in items} == made
+    assert made["giftcards-expiry"] != secrets.made()["giftcards-expiry"]
+
+
+def test_compose_gets_a_file_for_each_and_keeps_them_to_this_user(tmp_path: Path, made: secrets.Secrets) -> None:
+    directory = tmp_path / "compose"
+
+    secrets.compose(directory, made)
+
+    assert (directory / "expiry_database_url").read_text() == made["giftcards-expiry"]["database_url"]
+    assert S_IMODE(directory.stat().st_mode) == 0o700
+    assert (
+        f"CREATE ROLE expiry LOGIN PASSWORD '{made['database-user-expiry']['password']}'"
+        in (directory / "logins.sql").read_text()
+    )
+
+
+def test_the_broker_of_compose_knows_its_users_by_hashes(tmp_path: Path, made: secrets.Secrets) -> None:
+    secrets.compose(tmp_path / "compose", made)
+    text = (tmp_path / "compose/definitions.json").read_text()
+    users = {user["name"]: b64decode(user["password_hash"]) for user in json.loads(text)["users"]}
+
+    assert users.keys() == PERMISSIONS.keys() | {"keda"}
+    for user, hashed in users.items():
+        password = made[f"broker-user-{user}"]["password"]
+        assert sha256(hashed[:4] + password.encode()).digest() == hashed[4:]
+        assert password not in text
+
+
+def test_no_secret_is_in_git() -> None:
+    tracked = subprocess.run(GIT, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    texts = {name: (ROOT / name).read_bytes().decode(errors="ignore") for name in tracked if (ROOT / name).is_file()}
+
+    assert "deploy/secrets.py" in texts
+    assert [name for name, text in texts.items() if LOOKS_SECRET.search(text) and name not in KNOWN] == []
+    assert of_kind("production", "Secret") == of_kind("staging", "Secret") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN RSA PRIVATE" + " KEY-----",
+        "postgresql://expiry:0123456789" + "abcdefg@db/x",
+        "AKIA" + "ABCDEFGHIJKLMNOP",
+    ],
+)
+def test_a_secret_would_be_seen(text: str) -> None:
+    assert LOOKS_SECRET.search(text)
