@@ -13,7 +13,7 @@ from deploy.local.errors import ServerMissing
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _FORBID = "#!/bin/sh\n# put here by giftcard-jobs during one apt-get install\nexit 101\n"
-_UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket")
+_UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket", "prometheus.service")
 _PATCH = 'ROOTDIR="$(dirname "$(dirname "$(readlink -f "$0")")")"'
 
 
@@ -33,8 +33,8 @@ def install(package: str) -> None:
     with _no_services():
         _run(["apt-get", "update", "-qq"], package, env=environment)
         _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], package, env=environment)
-    if shutil.which("systemctl"):
-        subprocess.run(["systemctl", "disable", "--quiet", *_UNITS], capture_output=True, check=False)
+    for unit in _UNITS if shutil.which("systemctl") else ():
+        subprocess.run(["systemctl", "disable", "--quiet", unit], capture_output=True, check=False)
 
 
 def unpack(package: str, into: Path) -> None:

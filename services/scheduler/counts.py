@@ -63,6 +63,33 @@ HELD = [
         ("invariant",),
         "SELECT invariant, extract(epoch FROM checked_at) FROM invariant_checks",
     ),
+    Gauge(
+        "schedule_last_tick_timestamp_seconds",
+        "The last tick that became a job.",
+        ("schedule",),
+        "SELECT name, extract(epoch FROM last_tick) FROM schedules",
+    ),
+    Gauge("database_size_bytes", "Size of this database.", (), "SELECT pg_database_size(current_database())"),
+    Gauge(
+        "database_connections",
+        "Connections to this database.",
+        (),
+        "SELECT numbackends FROM pg_stat_database WHERE datname = current_database()",
+    ),
+    Gauge(
+        "database_transactions",
+        "Transactions of this database, committed and rolled back, since its statistics began.",
+        ("end",),
+        "SELECT end_, number FROM pg_stat_database,"
+        " LATERAL (VALUES ('commit', xact_commit), ('rollback', xact_rollback)) AS t (end_, number)"
+        " WHERE datname = current_database()",
+    ),
+    Gauge(
+        "database_deadlocks",
+        "Deadlocks in this database since its statistics began.",
+        (),
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
+    ),
 ]
 
 
