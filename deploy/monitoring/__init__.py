@@ -8,9 +8,11 @@ from __future__ import annotations
 from textwrap import indent
 
 from deploy.local.state import ROOT
+from deploy.monitoring.boards import BOARDS
 
 COMPONENT = "deploy/k8s/components/monitoring"
 MANIFEST = f"{COMPONENT}/rules.yaml"
+DASHBOARDS = f"{COMPONENT}/dashboards"
 
 _HEAD = """\
 # Made of deploy/monitoring/alerts.yml by `python -m deploy.monitoring`.
@@ -20,6 +22,12 @@ metadata:
   name: giftcards
 spec:
 """
+
+
+def files() -> dict[str, str]:
+    """Give every file that is made here, by its path from the root."""
+    boards = {f"{DASHBOARDS}/{board.uid.removeprefix('giftcards-')}.json": board.as_json() for board in BOARDS}
+    return {MANIFEST: rule_manifest(), **boards}
 
 
 def rule_manifest() -> str:

@@ -6,4 +6,6 @@ from deploy import monitoring
 from deploy.local.state import ROOT
 
 if __name__ == "__main__":
-    (ROOT / monitoring.MANIFEST).write_text(monitoring.rule_manifest())
+    for path, text in monitoring.files().items():
+        (ROOT / path).parent.mkdir(exist_ok=True)
+        (ROOT / path).write_text(text)

@@ -50,7 +50,7 @@ def test_compose_opens_nothing_to_the_network_and_limits_everything() -> None:
         assert service["mem_limit"], name
         assert "latest" not in service["image"]
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
-        assert service.get("read_only") or name in ("postgres", "rabbitmq", "grafana"), name
+        assert service.get("read_only") or name in ("postgres", "rabbitmq"), name
         assert "healthcheck" in service or name == "migration", name
 
 

@@ -15,7 +15,7 @@ every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
 def settings(overlay: str) -> dict[str, str]:
-    (found,) = of_kind(overlay, "ConfigMap")
+    (found,) = (m for m in of_kind(overlay, "ConfigMap") if m["metadata"]["name"].startswith("giftcards-settings"))
     return dict(found["data"])
 
 

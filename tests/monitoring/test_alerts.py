@@ -11,7 +11,6 @@ import promql_parser
 import pytest
 import yaml
 
-from deploy import monitoring
 from deploy.local.state import ROOT
 from tests.monitoring.cases import CASES, Case, Series
 from tests.monitoring.programs import RULES, find
@@ -43,6 +42,22 @@ def asked(alert: str, case: Case, series: Series, *, fires: bool) -> dict[str, A
 
 def test_prometheus_takes_the_rules() -> None:
     promtool("check", "rules", RULES)
+
+
+def test_prometheus_takes_its_configuration_in_compose(tmp_path: Path) -> None:
+    text = (ROOT / "deploy/compose/prometheus.yml").read_text()
+    (tmp_path / "prometheus.yml").write_text(text.replace("/etc/prometheus/alerts.yml", str(RULES)))
+
+    promtool("check", "config", tmp_path / "prometheus.yml")
+
+
+def test_compose_scrapes_every_service() -> None:
+    scraped = {
+        job["job_name"]
+        for job in yaml.safe_load((ROOT / "deploy/compose/prometheus.yml").read_text())["scrape_configs"]
+    }
+
+    assert scraped == {"expiry", "delivery", "cleanup", "webhooks", "scheduler", "rabbitmq", "rabbitmq-queues"}
 
 
 def test_every_alert_has_a_case() -> None:
@@ -77,7 +92,3 @@ def test_every_expression_is_promql() -> None:
     for group in GROUPS:
         for rule in group["rules"]:
             promql_parser.parse(rule["expr"])
-
-
-def test_kubernetes_gets_the_same_rules() -> None:
-    assert monitoring.rule_manifest() == (ROOT / monitoring.MANIFEST).read_text()
