@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
-import random
-from collections.abc import Iterator
 from typing import Any
 
 import promql_parser
 import pytest
-from rich.console import Console
 
 from deploy import monitoring
-from deploy.local import stack
-from deploy.local.demo.__main__ import HASTE, live
 from deploy.local.state import ROOT
 from deploy.monitoring.boards import BOARDS
-from shared.messages import CheckInvariants
-from shared.publisher import Publisher
-from tests.monitoring.site import GRAFANA, Prometheus, watching
+from tests.monitoring.site import GRAFANA, Prometheus, figures
 from tests.monitoring.test_alerts import ALERTS
 
 pytestmark = pytest.mark.xdist_group("heavy")
 
 PANELS = {f"{board.uid}: {panel.title}": panel for board in BOARDS for panel in board.panels}
-
-
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Let the demonstration's cards live under the eyes of a Prometheus, and count the invariants once."""
-    directory = tmp_path_factory.mktemp("watched")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("JOBS_DATABASE_URL", "JOBS_RABBITMQ_URL"):
-            patch.delenv(name, raising=False)
-        running = stack.up(directory / "stack", extra_env=HASTE, schedulers=2, durable=False)
-    try:
-        with watching(running, directory / "prometheus") as found:
-            live(running, random.Random(7), Console(quiet=True))
-            with Publisher(running.env["JOBS_RABBITMQ_URL"], source="test") as publisher:
-                publisher.send(CheckInvariants())
-            yield found
-    finally:
-        stack.delete(directory / "stack")
-
-
-def figures(series: list[dict[str, Any]]) -> list[float]:
-    return [float(value) for one in series for _, value in one["values"] if not math.isnan(float(value))]
 
 
 @pytest.mark.timeout(400)
