@@ -57,7 +57,7 @@ def made(database: str = "database-rw", broker: str = "broker") -> Secrets:
             "webhook_keys": links,
             "twilio_auth_token": secrets.token_urlsafe(),
         },
-        "console": {"database_url": postgres["console"]},
+        "console": both["console"],
         "upstream": both["upstream"],
         "migration": {"database_url": postgres[OWNER]},
         "keda": {"management_url": amqp["keda"].replace("amqp:", "http:").replace(":5672", ":15672")},

@@ -92,11 +92,10 @@ def test_of_runs_that_end_together_only_those_end_that_still_may(database: str, 
     sql("UPDATE jobs SET cancel_requested = true WHERE id = %s", cancelled.id)
     sql("UPDATE jobs SET epoch = epoch + 1 WHERE id = %s", stale.id)
 
-    assert finish_all([(job, "skipped", "nothing_due", None) for job in (ends, cancelled, stale)]) == [
-        True,
-        False,
-        False,
-    ]
+    with db.transaction() as connection:
+        finished = finish_all(connection, [(job, "skipped", "nothing_due", None) for job in (ends, cancelled, stale)])
+
+    assert finished == [True, False, False]
 
     assert sql("SELECT id, reason FROM jobs WHERE state = 'skipped'") == [{"id": ends.id, "reason": "nothing_due"}]
 
