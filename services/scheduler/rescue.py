@@ -46,12 +46,33 @@ FROM silent s WHERE j.id = s.id
 RETURNING j.id, j.queue, j.name, j.state, j.worker
 """
 
-# Each further copy waits twice as long, so that a slow queue is not flooded with copies of what it still holds.
+# A queue gives in order, so a message that is lost is overtaken by those published after it, or nothing moves at all.
+# What waits behind the last that started is only late: copies of it would make a long queue longer. (What was published
+# more than once says nothing about the order.) Each further copy waits twice as long.
 LOST: LiteralString = """
-WITH lost AS (
-    SELECT id FROM jobs WHERE state = 'queued'
+WITH silent AS (
+    SELECT id, queue, priority = 0 AS urgent, queued_at FROM jobs WHERE state = 'queued'
         AND queued_at < clock_timestamp() - make_interval(secs => %(silent_s)s * power(2, least(publishes, 6) - 1))
     ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
+), lanes AS (
+    SELECT DISTINCT queue, urgent FROM silent
+), moving AS (
+    SELECT queue, urgent, (
+        SELECT max(queued_at) FROM (
+            (SELECT queued_at FROM jobs j WHERE j.queue = lanes.queue AND state = 'running' AND publishes = 1
+                AND (priority = 0) = urgent AND started_at > clock_timestamp() - make_interval(secs => %(silent_s)s))
+            UNION ALL
+            (SELECT queued_at FROM jobs j WHERE j.queue = lanes.queue AND state = 'succeeded' AND publishes = 1
+                AND (priority = 0) = urgent AND finished_at > clock_timestamp() - make_interval(secs => %(silent_s)s)
+            ORDER BY finished_at DESC LIMIT 50)
+            UNION ALL
+            (SELECT queued_at FROM jobs j WHERE j.queue = lanes.queue AND state = 'skipped' AND publishes = 1
+                AND (priority = 0) = urgent AND finished_at > clock_timestamp() - make_interval(secs => %(silent_s)s)
+            ORDER BY finished_at DESC LIMIT 50)
+        ) started
+    ) AS head FROM lanes
+), lost AS (
+    SELECT id FROM silent JOIN moving USING (queue, urgent) WHERE head IS NULL OR queued_at < head
 )
 UPDATE jobs j SET state = 'scheduled' FROM lost WHERE j.id = lost.id RETURNING j.id
 """

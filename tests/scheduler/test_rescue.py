@@ -141,6 +141,50 @@ def test_a_published_job_that_nobody_starts_is_published_again_after_a_growing_w
     assert job(row["id"])["state"] == state
 
 
+@pytest.mark.parametrize("state", ["running", "succeeded", "skipped"])
+@pytest.mark.parametrize(
+    ("started", "publishes", "comes_again"),
+    [
+        ("3 minutes", 1, False),  # the queue has not come to ours yet
+        ("90 seconds", 1, True),  # it has, and ours was not there
+        ("90 seconds", 2, False),  # a copy, which may stand anywhere: it waits behind the one of three minutes
+    ],
+)
+def test_a_queue_that_moves_has_lost_what_was_overtaken_and_nothing_else(
+    sql: Sql, job: JobOf, state: str, started: str, publishes: int, comes_again: bool
+) -> None:
+    (row,) = sql(QUEUED, 1, "2 minutes")
+    for queued, times in (("3 minutes", 1), (started, publishes)):
+        sql(
+            "INSERT INTO jobs (name, queue, state, epoch, publishes, queued_at, started_at, finished_at, lease_until)"
+            " SELECT 'prune_history', 'maintenance', s, 1, %s, now() - %s::interval, now(),"
+            " CASE WHEN s <> 'running' THEN now() END, CASE WHEN s = 'running' THEN now() + interval '1 hour' END"
+            " FROM unnest(ARRAY[%s]) s",
+            times,
+            queued,
+            state,
+        )
+
+    rescue()
+
+    assert job(row["id"])["state"] == ("scheduled" if comes_again else "queued")
+
+
+def test_what_was_overtaken_by_urgent_work_only_is_not_lost(sql: Sql, job: JobOf) -> None:
+    (row,) = sql(QUEUED, 1, "2 minutes")
+    (behind,) = sql(QUEUED, 1, "3 minutes")
+    sql("UPDATE jobs SET state = 'succeeded', started_at = now(), finished_at = now() WHERE id = %s", behind["id"])
+    (urgent,) = sql(QUEUED, 1, "1 second")
+    sql(
+        "UPDATE jobs SET state = 'succeeded', priority = 0, started_at = now(), finished_at = now() WHERE id = %s",
+        urgent["id"],
+    )
+
+    rescue()
+
+    assert job(row["id"])["state"] == "queued"
+
+
 def test_two_schedulers_rescue_each_job_once(sql: Sql) -> None:
     for _ in range(50):
         sql(RUNNING, 1, 0, False, "-1 second")
