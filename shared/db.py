@@ -59,7 +59,9 @@ def _session_options() -> str:
     timeout_ms = int(settings().statement_timeout_s * 1000)
     # A process that stands still in a transaction holds its locks: no longer than it would hold a job.
     idle_ms = int(max(settings().lease_s, LEAST_IDLE_S) * 1000)
-    return f"-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout={idle_ms} -c timezone=UTC"
+    # Compiling a statement of ours (jit) can take seconds, running it never does.
+    waits = f"-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout={idle_ms}"
+    return f"{waits} -c timezone=UTC -c jit=off"
 
 
 def close_pool() -> None:
