@@ -18,7 +18,7 @@ from shared.consumer import REFUSE
 from shared.errors import Rejected
 from shared.failpoints import failpoint
 from shared.group_commit import GroupCommit
-from shared.jobs import Job, succeed
+from shared.jobs import Job, finish_all
 from shared.leases import leases
 from shared.messages import Message, Priority
 from shared.wire import Envelope, lane
@@ -160,14 +160,15 @@ def _do_together(
     """Do some jobs at once; when that fails, nothing of it is kept, and each is done on its own."""
     try:
         with connection.transaction():
-            if done := function(connection, work):
+            ids = function(connection, work)
+            done = [job for job, _ in work if job.id in ids]
+            if done:
                 failpoint("effect")
-                succeed(connection, done)
+                finish_all(connection, [(job, "succeeded", None, None) for job in done])
     except (psycopg.IntegrityError, psycopg.errors.LockNotAvailable):
         return
-    for job, _ in work:
-        if job.id in done:
-            job.state = "succeeded"
+    for job in done:
+        job.state = "succeeded"
 
 
 def _reject(envelope: Envelope, reason: str, detail: str, *, job_id: UUID | None = None) -> None:

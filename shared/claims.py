@@ -67,19 +67,20 @@ def claim(connection: db.Connection, envelopes: Sequence[Envelope]) -> list[Job 
     Raises:
         UniqueViolation: a ``dedupe_key`` is in use by another job with other data.
     """
-    wanted = {envelope.id: envelope for envelope in _free(connection, envelopes)}
-    rows = connection.execute(CLAIM, _fields(list(wanted.values()))).fetchall() if wanted else []
-    jobs = {row["id"]: _timely(connection, Job(**row), wanted[row["id"]]) for row in rows}
+    given = {envelope.id: envelope for envelope in envelopes}
+    free = _free(connection, [_row(envelope) for envelope in given.values()])
+    rows = connection.execute(CLAIM, _columns(free)).fetchall() if free else []
+    jobs = {row["id"]: _timely(connection, Job(**row), given[row["id"]]) for row in rows}
     return [jobs.pop(envelope.id, None) for envelope in envelopes]  # the second copy of a job gets none
 
 
-def _free(connection: db.Connection, envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
+def _free(connection: db.Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give those whose keys, if they have any, are their own."""
-    if not any(envelope.dedupe_key for envelope in envelopes):
-        return envelopes
-    rows = connection.execute(HOLD_KEYS, _fields(envelopes)).fetchall()
-    others = {row["id"] for row in rows if not row["mine"]}
-    return [envelope for envelope in envelopes if envelope.id not in others]
+    if not any(row["dedupe_key"] for row in rows):
+        return rows
+    held = connection.execute(HOLD_KEYS, _columns(rows)).fetchall()
+    others = {row["id"] for row in held if not row["mine"]}
+    return [row for row in rows if row["id"] not in others]
 
 
 def _timely(connection: db.Connection, job: Job, envelope: Envelope) -> Job:
@@ -98,9 +99,8 @@ def known_as(connection: db.Connection, ids: Sequence[UUID]) -> dict[UUID, str]:
     return {row["id"]: row["name"] for row in rows}
 
 
-def _fields(envelopes: Sequence[Envelope]) -> dict[str, Any]:
-    """Give the columns of some jobs."""
-    rows = [_row(envelope) for envelope in envelopes]
+def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Turn rows into columns, beside what all of them have in common."""
     return {name: [row[name] for row in rows] for name in rows[0]} | {"worker": worker_name(), "lease": lease()}
 
 

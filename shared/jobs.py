@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,10 +36,6 @@ UPDATE jobs j SET state = e.state, reason = e.reason, error_type = NULL, error =
 FROM unnest(%(ids)s::uuid[], %(epochs)s::integer[], %(states)s::text[], %(reasons)s::text[], %(errors)s::text[])
     AS e (id, epoch, state, reason, error)
 WHERE j.id = e.id AND j.epoch = e.epoch AND j.state = 'running' AND NOT j.cancel_requested RETURNING j.id
-"""
-
-SUCCEED: LiteralString = """
-UPDATE jobs SET state = 'succeeded', finished_at = clock_timestamp(), lease_until = NULL WHERE id = ANY(%s)
 """
 
 AGAIN: LiteralString = """
@@ -173,8 +169,3 @@ def finish_all(connection: db.Connection, ends: Sequence[tuple[Job, str, str | N
     given = runs | {"states": list(states), "reasons": list(reasons), "errors": list(errors)}
     finished = {row["id"] for row in connection.execute(FINISH_ALL, given).fetchall()}
     return [job.id in finished for job in jobs]
-
-
-def succeed(connection: db.Connection, ids: Collection[UUID]) -> None:
-    """Write down that jobs succeeded which this very transaction has claimed, so nobody can have had them since."""
-    connection.execute(SUCCEED, (list(ids),))

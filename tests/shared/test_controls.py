@@ -94,18 +94,24 @@ def ahead(sql: Sql) -> timedelta:
     return timedelta(seconds=row["ahead"].total_seconds())
 
 
+def on_record(sql: Sql, state: str, due_in: str) -> Envelope:
+    job = some_job()
+    sql(
+        "INSERT INTO jobs (id, name, queue, data, state, run_at)"
+        " VALUES (%s, 'expire_gift_card', %s, '{}', %s, clock_timestamp() + %s::interval)",
+        job.id,
+        QUEUE,
+        state,
+        due_in,
+    )
+    return job
+
+
 @pytest.mark.parametrize("state", ["running", "succeeded", "scheduled"])
 def test_a_copy_of_a_job_that_has_started_takes_no_slot(database: str, sql: Sql, state: str) -> None:
     """A backlog that is published again, since it waits for long, would eat its own rate."""
     slots(1, rate=0.1)
-    copy = some_job()
-    sql(
-        "INSERT INTO jobs (id, name, queue, data, state, run_at)"
-        " VALUES (%s, 'expire_gift_card', %s, '{}', %s, clock_timestamp() + interval '1 hour')",
-        copy.id,
-        QUEUE,
-        state,
-    )
+    copy = on_record(sql, state, due_in="1 hour")
 
     assert controls._reserve(copy, rate=0.1) == 0
     assert ahead(sql) < timedelta(seconds=10)
@@ -114,14 +120,7 @@ def test_a_copy_of_a_job_that_has_started_takes_no_slot(database: str, sql: Sql,
 @pytest.mark.parametrize("state", ["queued", "scheduled"])
 def test_a_job_that_can_start_takes_one_slot(database: str, sql: Sql, state: str) -> None:
     slots(1, rate=0.1)
-    job = some_job()
-    sql(
-        "INSERT INTO jobs (id, name, queue, data, state, run_at)"
-        " VALUES (%s, 'expire_gift_card', %s, '{}', %s, clock_timestamp())",
-        job.id,
-        QUEUE,
-        state,
-    )
+    job = on_record(sql, state, due_in="0")
 
     assert controls._reserve(job, rate=0.1) > 0
     assert ahead(sql) > timedelta(seconds=10)
