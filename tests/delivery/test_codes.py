@@ -53,7 +53,10 @@ def test_something_that_is_no_key_is_refused_without_repeating_it() -> None:
 
 
 @pytest.mark.parametrize("act", [codes.decrypt, codes.rotate])
-@pytest.mark.parametrize("token", [codes.encrypt(CODE, with_keys(OLD)), "damaged", "", "ümlaut"])
+@pytest.mark.parametrize(
+    "token",
+    [pytest.param(codes.encrypt(CODE, with_keys(OLD)), id="of another key"), "damaged", "", "ümlaut"],
+)
 def test_a_code_that_no_key_opens_is_an_error_that_says_so(act: type, token: str) -> None:
     with pytest.raises(codes.CodeKeyError, match="end of JOBS_CODE_KEYS"):
         act(token, with_keys(NEW))
