@@ -118,7 +118,7 @@ def _park(job: Job, envelope: Envelope) -> None:
             ADMIT[job.name](envelope.message, job)
     except Rejected as error:
         if not error.grace_s:
-            _reject(envelope, error.reason, error.detail or "", job_id=job.id)
+            refusals.reject_message(envelope, error.reason, error.detail or "", job_id=job.id)
             return
     _report(job, "parked", None)
 
@@ -127,12 +127,12 @@ def _claim(envelope: Envelope, again: bool) -> Job | None:
     try:
         job, name = _taken((envelope, again))
     except psycopg.errors.UniqueViolation:
-        _reject(
-            envelope, "dedupe_key_conflict", "another job with other data has this dedupe_key: give this one its own"
-        )
+        refusals.key_conflict(envelope)
         return None
     if name not in (None, envelope.message.name):
-        _reject(envelope, "id_conflict", f"the job with this id is a {name}: give every message an id of its own")
+        refusals.reject_message(
+            envelope, "id_conflict", f"the job with this id is a {name}: give every message an id of its own"
+        )
     return job
 
 
@@ -169,12 +169,6 @@ def _do_together(
         return
     for job in done:
         job.state = "succeeded"
-
-
-def _reject(envelope: Envelope, reason: str, detail: str, *, job_id: UUID | None = None) -> None:
-    message = envelope.message
-    document = message.model_dump(mode="json", exclude_none=True)
-    refusals.reject(job_id, message.queue, reason, detail, name=message.name, document=document, seed=envelope.id)
 
 
 def _run_claimed(job: Job, message: Message) -> None:

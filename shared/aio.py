@@ -16,7 +16,7 @@ from aio_pika.exceptions import PublishError as Returned
 from .errors import PublishError
 from .messages import Message, Priority
 from .trust import advice
-from .wire import CONTENT_TYPE, Envelope, enveloped
+from .wire import CONTENT_TYPE, COPIED, Envelope, enveloped
 
 WINDOW = 500  # confirms outstanding at once
 
@@ -99,6 +99,7 @@ class AsyncPublisher:
         packet = aio_pika.Message(
             envelope.encode(),
             content_type=CONTENT_TYPE,
+            headers=dict(COPIED),
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             message_id=str(envelope.id),
         )

@@ -17,6 +17,7 @@ WORKERS = {
 DEAD = r"(\.XQ)?"
 NOTHING = "^$"
 EVENTS = r"giftcards\.events"
+COPIES = r"giftcards\.wiretap"
 # Publishing to a queue by its name goes through the default exchange, which RabbitMQ calls amq.default here.
 TO_QUEUES = r"^amq\.default$"
 
@@ -36,9 +37,9 @@ def _queues(names: tuple[str, ...], more: str = "") -> str:
 
 PERMISSIONS = {
     **{service: Permissions(read=f"^{_queues(queues)}$") for service, queues in WORKERS.items()},
-    "scheduler": Permissions(write=rf"^(amq\.default|{EVENTS})$"),
+    "scheduler": Permissions(write=rf"^(amq\.default|{EVENTS})$", read=rf"^{COPIES}$"),
     # To name a dead-letter exchange, a queue's maker must be able to read the queue and to write to the exchange.
-    "topology": Permissions(rf"^({_queues(QUEUES, DEAD)}|{EVENTS})$", TO_QUEUES, f"^{_queues(QUEUES)}$"),
+    "topology": Permissions(rf"^({_queues(QUEUES, DEAD)}|{EVENTS}|{COPIES})$", TO_QUEUES, f"^{_queues(QUEUES)}$"),
     "upstream": Permissions(write=TO_QUEUES),
     "console": Permissions(write=TO_QUEUES),
 }

@@ -14,15 +14,8 @@ from shared.messages import Priority
 from shared.settings import settings
 from shared.wire import Envelope
 
-# One statement is the lock, the check and the change, for one job or many: an unknown one comes in as running (or
-# scheduled, if its time has not come), a known one is taken only if nobody has it. No row back: somebody has it, or it
-# is over.
-CLAIM: LiteralString = """
-INSERT INTO jobs AS j (id, name, queue, data, priority, dedupe_key, gift_card_id, source, traceparent, max_attempts,
-                       run_at, state, attempt, epoch, worker, started_at, lease_until)
-SELECT id, name, queue, data, priority, dedupe_key, gift_card_id, source, traceparent, max_attempts, due,
-       CASE WHEN parked THEN 'scheduled' ELSE 'running' END, CASE WHEN parked THEN 0 ELSE 1 END, 1, %(worker)s,
-       CASE WHEN NOT parked THEN clock_timestamp() END, CASE WHEN NOT parked THEN clock_timestamp() + %(lease)s END
+# Messages as rows, each with when it is due and whether it must wait in the table.
+GIVEN: LiteralString = """
 FROM unnest(%(id)s::uuid[], %(name)s::text[], %(queue)s::text[], %(data)s::jsonb[], %(priority)s::smallint[],
             %(dedupe_key)s::text[], %(card)s::uuid[], %(source)s::text[], %(traceparent)s::text[],
             %(max_attempts)s::integer[], %(run_at)s::timestamptz[], %(bulk)s::boolean[])
@@ -30,6 +23,21 @@ FROM unnest(%(id)s::uuid[], %(name)s::text[], %(queue)s::text[], %(data)s::jsonb
               bulk),
      LATERAL (SELECT coalesce(n.run_at, clock_timestamp()) AS due) d,
      LATERAL (SELECT due > clock_timestamp() OR bulk AS parked) p
+"""
+
+# One statement is the lock, the check and the change, for one job or many: an unknown one comes in as running (or
+# scheduled, if its time has not come), a known one is taken only if nobody has it. No row back: somebody has it, or it
+# is over.
+CLAIM: LiteralString = (
+    """
+INSERT INTO jobs AS j (id, name, queue, data, priority, dedupe_key, gift_card_id, source, traceparent, max_attempts,
+                       run_at, state, attempt, epoch, worker, started_at, lease_until)
+SELECT id, name, queue, data, priority, dedupe_key, gift_card_id, source, traceparent, max_attempts, due,
+       CASE WHEN parked THEN 'scheduled' ELSE 'running' END, CASE WHEN parked THEN 0 ELSE 1 END, 1, %(worker)s,
+       CASE WHEN NOT parked THEN clock_timestamp() END, CASE WHEN NOT parked THEN clock_timestamp() + %(lease)s END
+"""
+    + GIVEN
+    + """
 ORDER BY id
 ON CONFLICT (id) DO UPDATE SET
     state = CASE WHEN j.not_after < clock_timestamp() THEN 'skipped' ELSE 'running' END,
@@ -45,6 +53,24 @@ WHERE j.name = excluded.name
 RETURNING id, name, queue, state, priority, attempt, max_attempts, epoch, run_at, enqueued_at, started_at,
     gift_card_id, reason
 """
+)
+
+# Rows of what is on the broker already, if it still is: the rescue publishes those that nobody takes. As if published
+# before, since nobody knows when it was: such rows say nothing about the order of their queue.
+ENTER: LiteralString = (
+    """
+INSERT INTO jobs (id, name, queue, data, priority, dedupe_key, gift_card_id, source, traceparent, max_attempts, run_at,
+                  state, queued_at, publishes)
+SELECT id, name, queue, data, priority, dedupe_key, gift_card_id, source, traceparent, max_attempts, due,
+       CASE WHEN parked THEN 'scheduled' ELSE 'queued' END, CASE WHEN NOT parked THEN clock_timestamp() END,
+       CASE WHEN parked THEN 0 ELSE 2 END
+"""
+    + GIVEN
+    + """
+ORDER BY id
+ON CONFLICT (id) DO NOTHING RETURNING id
+"""
+)
 
 # Keys outlive rows: a key that this very job held before it was pruned says that the job is over.
 HOLD_KEYS: LiteralString = """
@@ -74,6 +100,16 @@ def claim(connection: db.Connection, envelopes: Sequence[Envelope]) -> list[Job 
     return [jobs.pop(envelope.id, None) for envelope in envelopes]  # the second copy of a job gets none
 
 
+def enter(connection: db.Connection, envelopes: Sequence[Envelope]) -> int:
+    """Make rows of messages that wait on the broker and have none yet. Returns how many.
+
+    Raises:
+        UniqueViolation: a ``dedupe_key`` is in use by another job with other data.
+    """
+    free = _free(connection, [_row(envelope) for envelope in envelopes])
+    return connection.execute(ENTER, _columns(free)).rowcount if free else 0
+
+
 def _free(connection: db.Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give those whose keys, if they have any, are their own."""
     if not any(row["dedupe_key"] for row in rows):
@@ -100,7 +136,7 @@ def known_as(connection: db.Connection, ids: Sequence[UUID]) -> dict[UUID, str]:
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Turn rows into columns, beside what all of them have in common."""
+    """Turn rows into columns, beside what a claim gives to all of them."""
     return {name: [row[name] for row in rows] for name in rows[0]} | {"worker": worker_name(), "lease": lease()}
 
 

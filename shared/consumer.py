@@ -13,7 +13,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from shared import metrics
 from shared.db import Stopping, stopping
 from shared.errors import BadMessage, UnknownMessage
-from shared.wire import Envelope, decode, row_of
+from shared.wire import Envelope, decode_from, row_of
 
 if TYPE_CHECKING:
     from shared.broker import JobsBroker
@@ -112,14 +112,12 @@ class JobsConsumer(Consumer):
     def _message(self, properties: Any, body: bytes, *, again: bool) -> Message[Any]:
         """Make a message for Dramatiq out of a body: queue and actor are what we read and know, never what it says."""
         try:
-            envelope = decode(body, properties.headers)
+            envelope = decode_from(self._base_queue, body, properties.headers)
             return self._dramatiq(self._actor(envelope), str(envelope.id), envelope, again)
         except BadMessage as error:
             return self._dramatiq(f"{REFUSE}@{self._queue}", str(uuid4()), self._base_queue, error, body)
 
     def _actor(self, envelope: Envelope) -> str:
-        if envelope.message.queue != self._base_queue:
-            raise BadMessage("wrong_queue", f"{envelope.message.name} belongs on the queue {envelope.message.queue}")
         name = f"{envelope.message.name}@{self._queue}"
         if name not in self._broker.actors:
             raise UnknownMessage(f"no worker of {self._queue} knows {envelope.message.name}", row_of(envelope))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pika
 
-from .wire import CONTENT_TYPE
+from .wire import CONTENT_TYPE, COPIED
 
 
 class Batch:
@@ -26,12 +26,16 @@ class Batch:
 
 @dataclass(slots=True, eq=False)
 class Packet:
-    """One body on its way. After ``publish``, ``error`` is None once the broker has it."""
+    """One body on its way. After ``publish``, ``error`` is None once the broker has it.
+
+    What no row knows of yet is ``copied`` to the wire tap, so that it outlives its queue.
+    """
 
     routing_key: str
     body: bytes
     message_id: str
     exchange: str = ""
+    copied: bool = False
     error: str | None = "not confirmed in time: the broker is away, blocked or slow"
     returned: bool = False
     batch: Batch | None = field(default=None, repr=False)
@@ -39,7 +43,8 @@ class Packet:
     @property
     def properties(self) -> pika.BasicProperties:
         """Make it persistent, and name it so that the broker can give it back."""
-        return pika.BasicProperties(delivery_mode=2, content_type=CONTENT_TYPE, message_id=self.message_id)
+        headers = COPIED if self.copied else None
+        return pika.BasicProperties(CONTENT_TYPE, headers=headers, delivery_mode=2, message_id=self.message_id)
 
     def refusal(self) -> str:
         """Say why the broker did not take it."""

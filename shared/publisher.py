@@ -65,7 +65,7 @@ class Publisher(Sender):
             PublishError: says how many were not confirmed; sending the same envelopes again is safe.
         """
         envelopes = enveloped(messages, self._source)
-        packets = [Packet(e.routing_key, e.encode(), str(e.id)) for e in envelopes]
+        packets = [Packet(e.routing_key, e.encode(), str(e.id), copied=True) for e in envelopes]
         failed = [p for p in self.publish(packets) if p.error]
         if failed:
             raise PublishError(f"{len(failed)} of {len(packets)} messages not published: {failed[0].error}")

@@ -15,6 +15,7 @@ from shared.errors import BadMessage, UnknownMessage
 from shared.failpoints import failpoint
 from shared.messages import Priority, hint
 from shared.settings import settings
+from shared.wire import Envelope
 
 # A row of that id and name that waits is what was meant. Otherwise the refusal gets a row of its own, so that the
 # mended message may come with the id that this one had.
@@ -87,6 +88,19 @@ def reject(
         logs.get().warning("rejected", job_id=str(written_id), queue=queue, reason=reason)
     else:
         metrics.duplicates.labels(queue).inc()
+
+
+def reject_message(envelope: Envelope, reason: str, detail: str, *, job_id: UUID | None = None) -> None:
+    """Write down once that a message, which was read, was rejected."""
+    message = envelope.message
+    document = message.model_dump(mode="json", exclude_none=True)
+    reject(job_id, message.queue, reason, detail, name=message.name, document=document, seed=envelope.id)
+
+
+def key_conflict(envelope: Envelope) -> None:
+    """Write down once that a message was rejected since its key belongs to another job."""
+    detail = "another job with other data has this dedupe_key: give this one its own"
+    reject_message(envelope, "dedupe_key_conflict", detail)
 
 
 def _park(queue: str, error: UnknownMessage) -> bool:

@@ -128,7 +128,9 @@ class Settings(BaseSettings):
         default=(), description="Fernet keys of the card codes, newest first; delivery only."
     )
     settle_s: float = Field(
-        default=120, ge=0, description="How long an unknown outcome settles before it is asked about."
+        default=120,
+        ge=0,
+        description="How long an unknown outcome settles before it is asked about: what a line still holds may arrive.",
     )
     twilio_account_sid: Annotated[str | None, NoneIfEmpty] = Field(default=None, description="Account (AC…).")
     twilio_api_key: Annotated[str | None, NoneIfEmpty] = Field(default=None, description="API key (SK…).")

@@ -9,12 +9,14 @@ import pika
 from shared.errors import QueueMismatch, QueueMissing
 from shared.messages import QUEUES, Priority
 from shared.settings import settings
-from shared.wire import lane
+from shared.wire import WIRETAP, lane
 
 MAX_LENGTH = 1_000_000
 PRECONDITION_FAILED = 406  # how a broker says that a queue is there with other arguments
 # A second fence behind the record's own count of stalls; a lost connection counts as one delivery too.
 DELIVERY_LIMIT = 1000
+# Read within seconds; a week outlasts a long absence of all schedulers.
+STREAM = {"x-queue-type": "stream", "x-max-age": "7D", "x-stream-max-segment-size-bytes": 50_000_000}
 ACCESS_REFUSED, NOT_FOUND = 403, 404
 
 
@@ -50,6 +52,15 @@ def declare(channel: Any, queue: str) -> None:
     """
     _declare(channel, dead(queue), {"x-queue-type": settings().queue_type})
     _declare(channel, queue, arguments(queue))
+
+
+def declare_wiretap(channel: Any) -> None:
+    """Make the stream of copies, if it is not there.
+
+    Raises:
+        QueueMismatch: it is no stream, or has other limits.
+    """
+    _declare(channel, WIRETAP, STREAM)
 
 
 def _declare(channel: Any, queue: str, wanted: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ from .fields import Instant
 from .messages import MAX_BODY_BYTES, MESSAGES, Message, Priority
 
 CONTENT_TYPE = "application/cloudevents+json"
+WIRETAP = "giftcards.wiretap"  # the stream that keeps a copy of each message from outside, however its queue fares
+COPIED: dict[str, Any] = {"BCC": [WIRETAP]}  # RabbitMQ's own header for it: taken off before anybody reads the message
 M = TypeVar("M", bound=BaseModel)
 _DRAMATIQ_FIELDS = {"queue_name", "actor_name", "args", "kwargs", "options", "message_id", "message_timestamp"}
 
@@ -139,6 +141,18 @@ def decode(body: bytes, headers: Mapping[str, Any] | None = None) -> Envelope:
         traceparent=event.traceparent,
         source=event.source,
     )
+
+
+def decode_from(queue: str, body: bytes, headers: Mapping[str, Any] | None = None) -> Envelope:
+    """Read a message that came over a queue.
+
+    Raises:
+        BadMessage: as ``decode``, or ``wrong_queue``.
+    """
+    envelope = decode(body, headers)
+    if envelope.message.queue != queue:
+        raise BadMessage("wrong_queue", f"{envelope.message.name} belongs on the queue {envelope.message.queue}")
+    return envelope
 
 
 def _document(body: bytes, headers: Mapping[str, Any]) -> dict[str, Any]:

@@ -123,6 +123,12 @@ SCHEDULER = Board(
             "s",
             alert="TickMissed",
         ),
+        Panel(
+            "Copies of messages not settled for",
+            {"age": "time() - max(wiretap_settled_timestamp_seconds)"},
+            "s",
+            alert="WiretapBehind",
+        ),
         Panel("Ticks within an hour", {"{{schedule}}": "sum by (schedule) (increase(schedule_ticks_total[1h]))"}),
         Panel(
             "Oldest due",

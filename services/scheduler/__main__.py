@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from services.scheduler import counts, outbox
+from services.scheduler import counts, outbox, wiretap
 from services.scheduler.relay import Relay, declare_queues
 from services.scheduler.rescue import rescue
 from services.scheduler.timetable import Timetable
@@ -32,7 +32,7 @@ def main() -> None:
     # Two connections: what goes wrong with a fact must not hold up a job.
     publisher, teller = (Publisher(settings().rabbitmq_url.get_secret_value()) for _ in range(2))
     relay, timetable = Relay(publisher), Timetable()
-    db.open_pool(6)
+    db.open_pool(8)
     wake = threading.Event()
     loops = [
         _loop("relay", lambda: _relay(relay, wake)),
@@ -41,6 +41,7 @@ def main() -> None:
         _loop("outbox", lambda: _sleep(OUTBOX_EVERY_S if outbox.tell(teller) == 0 else 0)),
         _loop("listen", lambda: _listen(wake)),
         _loop("declare", _declare),
+        _loop("wiretap", wiretap.follow),
         _loop("wishes", lambda: (rederive(), db.stopping.wait(REDERIVE_EVERY_S))),
     ]
     counts.register()

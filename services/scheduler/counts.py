@@ -69,6 +69,12 @@ HELD = [
         ("schedule",),
         "SELECT name, extract(epoch FROM last_tick) FROM schedules",
     ),
+    Gauge(
+        "wiretap_settled_timestamp_seconds",
+        "Until when each message that came over AMQP has a row.",
+        (),
+        "SELECT extract(epoch FROM settled_until) FROM wiretap WHERE isfinite(settled_until)",
+    ),
     Gauge("database_size_bytes", "Size of this database.", (), "SELECT pg_database_size(current_database())"),
     Gauge(
         "database_connections",

@@ -114,6 +114,7 @@ def declare_queues() -> None:
         channel = connection.channel()
         for queue in topology.lanes():
             topology.declare(channel, queue)
+        topology.declare_wiretap(channel)
         outbox.declare(channel)
 
 

@@ -11,7 +11,7 @@ from shared.contracts.schemas import Schema, contract
 from shared.events import EVENTS, EXCHANGE
 from shared.messages import MESSAGES, QUEUES
 from shared.topology import MAX_LENGTH
-from shared.wire import CONTENT_TYPE
+from shared.wire import CONTENT_TYPE, WIRETAP
 
 ROOT = Path(__file__).parents[2]
 _SCHEMAS = ("envelope", "event_envelope", "messages", "events")
@@ -63,7 +63,8 @@ def _queue(queue: str) -> dict[str, Any]:
     return {
         "address": queue,
         "description": f"Work for {queue}; urgent work goes to {queue}.urgent. A full queue refuses the publisher"
-        f" (reject-publish at {MAX_LENGTH:,} messages).",
+        f" (reject-publish at {MAX_LENGTH:,} messages). With {WIRETAP} in the AMQP header BCC, the broker keeps a copy,"
+        " should the queue be lost.",
         "messages": {name: _ref("messages", name) for name, m in MESSAGES.items() if m.queue == queue},
         "bindings": {
             "amqp": {

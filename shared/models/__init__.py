@@ -2,7 +2,7 @@
 
 from shared.models.cards import GiftCard, RefreshToken, Transaction
 from shared.models.deliveries import Breaker, Delivery, ProviderEvent, Suppression
-from shared.models.jobs import Event, EventSequence, JobKey, JobRow, MessageType, QueueControl, Schedule
+from shared.models.jobs import Event, EventSequence, JobKey, JobRow, MessageType, QueueControl, Schedule, Wiretap
 from shared.models.operations import Audit, Brake, InvariantCheck
 from shared.models.table import Base
 
@@ -25,4 +25,5 @@ __all__ = [
     "Schedule",
     "Suppression",
     "Transaction",
+    "Wiretap",
 ]

@@ -103,6 +103,18 @@ class Event(Base):
     number: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class Wiretap(Base):
+    """How far the stream of copies is read (``position``), and until when all copies have rows; one row."""
+
+    __tablename__ = "wiretap"
+
+    single: Mapped[bool] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+    settled_until: Mapped[datetime]
+    reader: Mapped[str | None]
+    lease_until: Mapped[datetime]
+
+
 class EventSequence(Base):
     """How far the facts of one subject are counted."""
 

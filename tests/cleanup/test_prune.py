@@ -32,6 +32,19 @@ def test_completed_jobs_go_after_an_hour_and_failed_ones_after_a_day(
     assert kept(sql) == young
 
 
+def test_a_job_stays_until_the_copy_of_its_message_has_been_read(
+    finished: Finished, deliver: Deliver, sql: Sql
+) -> None:
+    job_id = finished("2 hours")
+    sql("UPDATE wiretap SET settled_until = (SELECT enqueued_at FROM jobs WHERE id = %s)", job_id)
+    deliver(PruneHistory())
+    assert kept(sql) == {job_id}
+
+    sql("UPDATE wiretap SET settled_until = settled_until + interval '61 seconds'")
+    deliver(PruneHistory())
+    assert kept(sql) == set()
+
+
 def test_of_completed_jobs_a_number_per_queue_is_kept_however_young_they_are(
     finished: Finished, deliver: Deliver, sql: Sql, setting: Setting
 ) -> None:

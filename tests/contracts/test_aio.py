@@ -14,6 +14,7 @@ from shared.aio import AsyncPublisher
 from shared.errors import PublishError
 from shared.messages import ExpireGiftCard
 from shared.publisher import Publisher
+from shared.wire import WIRETAP
 from tests.cable import Cable
 
 
@@ -50,6 +51,7 @@ def test_an_urgent_message_goes_to_the_queue_of_its_own(publisher: Publisher, ra
 def test_a_missing_queue_is_an_error_that_says_so(publisher: Publisher, rabbitmq: str) -> None:
     with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
         connection.channel().queue_delete("gift-card-expiry")
+        connection.channel().queue_delete(WIRETAP)
 
     with pytest.raises(PublishError, match="1 of 1 messages not published: no such queue"):
         publish(rabbitmq, lambda to: to.send(messages(1)[0]))

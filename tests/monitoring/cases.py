@@ -67,6 +67,9 @@ CASES = {
         "150m",
     ),
     "QueueUnknown": Case({"nothing": "1x30"}, {'queue_jobs{queue="q",state="paused"}': "0x30"}),
+    "WiretapBehind": Case(
+        {"wiretap_settled_timestamp_seconds": "0x30"}, {"wiretap_settled_timestamp_seconds": "0+60x30"}
+    ),
     "TickMissed": Case(
         {'schedule_last_tick_timestamp_seconds{schedule="expire_due_gift_cards"}': "0x30"},
         {'schedule_last_tick_timestamp_seconds{schedule="expire_due_gift_cards"}': "0+60x30"},
