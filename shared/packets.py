@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-
-import pika
+from typing import Any
 
 from .wire import CONTENT_TYPE, COPIED
 
@@ -41,8 +40,10 @@ class Packet:
     batch: Batch | None = field(default=None, repr=False)
 
     @property
-    def properties(self) -> pika.BasicProperties:
+    def properties(self) -> Any:
         """Make it persistent, and name it so that the broker can give it back."""
+        import pika  # takes as long as all else together, and whoever only imports need not wait for it
+
         headers = COPIED if self.copied else None
         return pika.BasicProperties(CONTENT_TYPE, headers=headers, delivery_mode=2, message_id=self.message_id)
 

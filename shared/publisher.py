@@ -10,9 +10,6 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import pika
-from pika.adapters.select_connection import SelectConnection
-
 from .errors import PublishError
 from .messages import Message
 from .packets import Batch, Packet
@@ -39,8 +36,10 @@ class Publisher(Sender):
     """
 
     def __init__(self, url: str, *, timeout_s: float = 10, source: str = "giftcard-jobs") -> None:
+        import pika  # takes as long as all else together, and whoever only imports need not wait for it
+
         super().__init__(source)
-        self._parameters = pika.URLParameters(url)
+        self._parameters: Any = pika.URLParameters(url)
         self._parameters.blocked_connection_timeout = timeout_s
         self._parameters.heartbeat = 30
         self._parameters.socket_timeout = self._parameters.stack_timeout = timeout_s
@@ -115,6 +114,8 @@ class Publisher(Sender):
     # What follows runs on the publisher's own thread.
 
     def _run(self) -> None:
+        from pika.adapters.select_connection import SelectConnection
+
         failures = 0
         while not self._closing.is_set():
             connection = SelectConnection(self._parameters, self._opened, self._stop, self._stop)
@@ -173,7 +174,7 @@ class Publisher(Sender):
                 packet.returned = True
 
     def _confirmed(self, frame: Any) -> None:
-        tag, acked = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Ack)
+        tag, acked = frame.method.delivery_tag, frame.method.NAME == "Basic.Ack"
         tags = [t for t in self._unconfirmed if t <= tag] if frame.method.multiple else [tag]
         for packet in [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]:
             packet.error = None if acked and not packet.returned else packet.refusal()
