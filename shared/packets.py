@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ class Batch:
 
     def __init__(self, size: int) -> None:
         self.left = size
+        self.began = time.monotonic()
         self.done = threading.Event()
 
     def settle(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -72,6 +73,10 @@ class Publisher(Sender):
 
     def publish(self, packets: Sequence[Packet]) -> Sequence[Packet]:
         """Publish bodies as they are and wait; each packet's ``error`` then says how it went."""
+        return self.wait(self.begin(packets))
+
+    def begin(self, packets: Sequence[Packet]) -> Sequence[Packet]:
+        """Begin to publish bodies as they are, and give them to be waited for."""
         if self._closing.is_set():
             raise PublishError("this publisher is closed: make a new one")
         if packets:
@@ -80,10 +85,15 @@ class Publisher(Sender):
                 packet.batch = batch
             self._outbox.extend(packets)
             self._wake()
-            if not batch.done.wait(self._timeout_s):
-                for packet in packets:
-                    packet.batch = None  # nobody waits any more: what is still in the outbox is not sent
-                    packet.error = packet.error and (self._untrusted or packet.error)
+        return packets
+
+    def wait(self, packets: Sequence[Packet]) -> Sequence[Packet]:
+        """Wait for what has begun; each packet's ``error`` then says how it went."""
+        batch = packets[0].batch if packets else None
+        if batch and not batch.done.wait(batch.began + self._timeout_s - time.monotonic()):
+            for packet in packets:
+                packet.batch = None  # nobody waits any more: what is still in the outbox is not sent
+                packet.error = packet.error and (self._untrusted or packet.error)
         return packets
 
     def connected(self) -> bool:
@@ -114,11 +124,11 @@ class Publisher(Sender):
     # What follows runs on the publisher's own thread.
 
     def _run(self) -> None:
-        from pika.adapters.select_connection import SelectConnection
+        from .corked import CorkedConnection
 
         failures = 0
         while not self._closing.is_set():
-            connection = SelectConnection(self._parameters, self._opened, self._stop, self._stop)
+            connection = CorkedConnection(self._parameters, self._opened, self._stop, self._stop)
             with self._guard:
                 self._connection = connection
                 if self._closing.is_set():  # close() came before there was anything to close
@@ -157,16 +167,18 @@ class Publisher(Sender):
         self._unconfirmed.clear()
 
     def _flush(self) -> None:
-        while self._channel and self._channel.is_open and self._outbox and len(self._unconfirmed) < WINDOW:
-            packet = self._outbox.popleft()
-            if packet.batch is None:
-                continue
-            self._sequence += 1
-            self._unconfirmed[self._sequence] = packet
-            packet.returned = False
-            self._channel.basic_publish(
-                packet.exchange, packet.routing_key, packet.body, packet.properties, mandatory=True
-            )
+        if self._channel and self._outbox:
+            with self._connection.corked():
+                while self._channel.is_open and self._outbox and len(self._unconfirmed) < WINDOW:
+                    self._send(self._outbox.popleft())
+
+    def _send(self, packet: Packet) -> None:
+        if packet.batch is None:
+            return
+        self._sequence += 1
+        self._unconfirmed[self._sequence] = packet
+        packet.returned = False
+        self._channel.basic_publish(packet.exchange, packet.routing_key, packet.body, packet.properties, mandatory=True)
 
     def _returned(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
         for packet in self._unconfirmed.values():

@@ -272,7 +272,7 @@ def test_rows_that_are_not_due_cost_nothing(database: str, sql: Sql) -> None:
     )
     sql("ANALYZE jobs")
 
-    given = {"queues": [QUEUE], "depths": [1000], "batch": 500, "mine": True}
+    given = {"queues": [QUEUE], "priorities": [1], "rooms": [1000], "part": 500}
     with db.transaction() as connection:
         plan = "\n".join(row["QUERY PLAN"] for row in connection.execute(f"EXPLAIN (ANALYZE, BUFFERS) {DUE}", given))
 
