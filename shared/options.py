@@ -45,6 +45,25 @@ def _postgresql(given: SecretStr) -> SecretStr:
     return given
 
 
+def _argon2(given: SecretStr) -> SecretStr:
+    if not given.get_secret_value().startswith("$argon2id$"):
+        raise ValueError("not an argon2id hash: make one with 'python -m services.console.cli password'")
+    return given
+
+
+def _own_url(given: str) -> str:
+    """Refuse what would send the console's cookies over a net in the clear."""
+    parts = urlsplit(given)
+    here = parts.scheme == "http" and parts.hostname in LOOPBACK
+    if not parts.hostname or not (here or parts.scheme == "https") or parts.path.strip("/") or parts.query:
+        raise ValueError("not of the form https://console.example.com (http only for 127.0.0.1 and localhost)")
+    return given.rstrip("/")
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+OwnUrl = Annotated[str, AfterValidator(_own_url)]
+# As it is kept in audit rows and messages.
+LoginName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.:-]{0,63}$")]
 AmqpUrl = Annotated[SecretStr, AfterValidator(_amqp)]
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_postgresql)]
 
@@ -74,6 +93,15 @@ class SmtpRelay(BaseModel):
     security: Literal["starttls", "tls", "none"] = "starttls"
     user: str | None = None
     password: SecretStr | None = None
+
+
+class ConsoleUser(BaseModel):
+    """Somebody who may sign in to the console."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["viewer", "operator", "admin"]
+    password_hash: Annotated[SecretStr, AfterValidator(_argon2)]
 
 
 class CronLine(BaseModel):

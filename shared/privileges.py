@@ -96,6 +96,7 @@ GRANTS: Grants = {
         "audit": "SELECT, INSERT",
         "events": "SELECT, INSERT",
         "refresh_tokens": "SELECT (id, expires_at)",
+        "login_attempts": "SELECT, INSERT, UPDATE, DELETE",
         **dict.fromkeys(["job_keys", "schedules", "transactions", "provider_events", "invariant_checks"], "SELECT"),
     },
     "upstream": _DOOR,

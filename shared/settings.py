@@ -14,8 +14,11 @@ from pydantic_settings.exceptions import SettingsError as NotJson
 
 from shared.options import (
     AmqpUrl,
+    ConsoleUser,
     CronLine,
+    LoginName,
     NoneIfEmpty,
+    OwnUrl,
     PostgresqlUrl,
     QueueSettings,
     QuietHours,
@@ -176,6 +179,22 @@ class Settings(BaseSettings):
     )
     sms_per_recipient_a_day: int = Field(default=10, ge=1, description="SMS to one number in 24 hours.")
     sms_a_day: int = Field(default=100_000, ge=1, description="SMS of this shop in 24 hours.")
+
+    console_host: str = Field(default="127.0.0.1", description="Where the console listens; 0.0.0.0 in a container.")
+    console_port: int = Field(default=8090, ge=0, le=65535, description="Its port; 0: any.")
+    console_url: OwnUrl = Field(
+        default="http://127.0.0.1:8090", description="Its address as browsers see it; https, except on this machine."
+    )
+    console_users: dict[LoginName, ConsoleUser] = Field(
+        default={}, description='Who may sign in there: {"ada": {"role": "operator", "password_hash": "$argon2id$..."}}'
+    )
+    console_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="Secrets that sign its sessions, newest first; console only."
+    )
+    console_session_s: int = Field(default=28800, ge=1, description="How long somebody stays signed in.")
+    console_proxies: tuple[str, ...] = Field(
+        default=(), description="Addresses or networks of proxies before it, whose X-Forwarded-For is believed."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from services.console.session import Refused
 from shared import db
 from shared.messages import MESSAGES
 from shared.settings import settings
@@ -124,3 +125,31 @@ def keep(connection: db.Connection, action: str, subject: str, *, by: str, why: 
     """Write down who did what to which job or queue, and why, in the transaction of the deed."""
     given = {"action": action, "subject": subject, "by": by, "why": why, "details": Jsonb(details)}
     connection.execute(KEEP, given)
+
+
+def pause(connection: db.Connection, queue: str, *, by: str, why: str) -> str:
+    """Stop a queue. Returns what to say."""
+    connection.execute(PAUSE, {"queue": queue, "by": by, "why": why})
+    keep(connection, "queue.paused", queue, by=by, why=why)
+    return f"{queue} is paused: what runs goes on, nothing more starts"
+
+
+def resume(connection: db.Connection, queue: str, *, by: str, why: str) -> str:
+    """Let a paused queue go on. Returns what to say."""
+    if not connection.execute(RESUME, {"queue": queue}).rowcount:
+        return f"{queue} was not paused"
+    keep(connection, "queue.resumed", queue, by=by, why=why)
+    return f"{queue} goes on"
+
+
+def limit(connection: db.Connection, queue: str, rate_per_s: float | None, *, by: str, why: str) -> str:
+    """Change a queue's rate; None is that of the settings. Returns what to say.
+
+    Raises:
+        Refused: it is none.
+    """
+    if rate_per_s is not None and not 0 < rate_per_s < 100_000:
+        raise Refused("a rate is above 0: to stop a queue, use pause")
+    connection.execute(RATE, {"queue": queue, "rate": rate_per_s})
+    keep(connection, "queue.rate", queue, by=by, why=why, rate_per_s=rate_per_s)
+    return f"{queue}: " + ("the rate of the settings" if rate_per_s is None else f"{rate_per_s:g} jobs a second")

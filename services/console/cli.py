@@ -11,6 +11,7 @@ from services.console import (
     asking,
     checking,
     forecasting,
+    passwords,
     reading,
     replaying,
     resolving,
@@ -68,7 +69,8 @@ ACT: list[Callable[..., None]] = [
     steering.run,
     replaying.replay,
 ]
-for panel, commands in {"Look": LOOK, "Act on a gift": DELIVER, "Act on jobs and queues": ACT}.items():
+PANELS = {"Look": LOOK, "Act on a gift": DELIVER, "Act on jobs and queues": ACT, "Sign in": [passwords.password]}
+for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 

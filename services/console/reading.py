@@ -12,6 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from services.console import queries, tables
 from services.console.session import AsJson, ByName, ByQueue, IdOrKey, Limit, Refused, connected, known
+from shared import db
 from shared.counts import counts as count_jobs
 from shared.messages import MESSAGES, QUEUES
 from shared.options import CronLine
@@ -76,8 +77,7 @@ def counts(json: AsJson = False) -> None:
     Example: counts --json
     """
     with connected() as connection:
-        controls = {row["queue"]: row for row in connection.execute(queries.CONTROLS)}
-        rows = [row | _control(row["queue"], controls.get(row["queue"], {})) for row in count_jobs(connection)]
+        rows = queues(connection)
         brakes = connection.execute(queries.BRAKES).fetchall()
     tables.show(rows, COUNTS, title="queues", json=json)
     for brake in [] if json else brakes:
@@ -86,6 +86,12 @@ def counts(json: AsJson = False) -> None:
             f"the {brake['name']} brake is pulled since {brake['pulled_at']:%Y-%m-%d %H:%M}: "
             f"{due['cards']} cards are due, {due['limit']}; look, then: release brake --reason …"
         )
+
+
+def queues(connection: db.Connection) -> list[dict[str, Any]]:
+    """Count the jobs of each queue, with what operators set for it: ``rate_per_s``, and ``paused`` in words."""
+    controls = {row["queue"]: row for row in connection.execute(queries.CONTROLS)}
+    return [row | _control(row["queue"], controls.get(row["queue"], {})) for row in count_jobs(connection)]
 
 
 def _control(queue: str, control: dict[str, Any]) -> dict[str, Any]:

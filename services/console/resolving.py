@@ -119,17 +119,27 @@ def resolve(
     if arrived == send_again:
         raise Refused("say either --arrived or --send-again")
     with connected() as connection:
-        found = _unknown(connection, delivery)
-        if arrived:
-            connection.execute(ARRIVED, (delivery,))
-            about = {"kind": found["kind"], "channel": found["channel"]}
-            facts.tell(connection, "delivery.sent", found["gift_card_id"], delivery_id=str(delivery), **about)
-            line = "it counts as sent"
-        else:
-            line = _send_again(connection, found, who, reason)
-        answer = {"answer": "arrived" if arrived else "send_again", "was": found["reason"] or found["state"]}
-        actions.keep(connection, "delivery.resolved", str(delivery), by=operator(who), why=reason, **answer)
+        line = settle(connection, delivery, arrived=arrived, by=operator(who), why=reason)
     tables.say(line)
+
+
+def settle(connection: db.Connection, delivery: UUID, *, arrived: bool, by: str, why: str) -> str:
+    """Say that a delivery whose outcome nobody knows arrived, or have it sent again. Returns what to say.
+
+    Raises:
+        Refused: its outcome is known, or is just being found out.
+    """
+    found = _unknown(connection, delivery)
+    if arrived:
+        connection.execute(ARRIVED, (delivery,))
+        about = {"kind": found["kind"], "channel": found["channel"]}
+        facts.tell(connection, "delivery.sent", found["gift_card_id"], delivery_id=str(delivery), **about)
+        line = "it counts as sent"
+    else:
+        line = _send_again(connection, found, by, why)
+    answer = {"answer": "arrived" if arrived else "send_again", "was": found["reason"] or found["state"]}
+    actions.keep(connection, "delivery.resolved", str(delivery), by=by, why=why, **answer)
+    return line
 
 
 def _unknown(connection: db.Connection, delivery: UUID) -> dict[str, Any]:
@@ -144,7 +154,7 @@ def _unknown(connection: db.Connection, delivery: UUID) -> dict[str, Any]:
     return found
 
 
-def _send_again(connection: db.Connection, found: dict[str, Any], who: str | None, reason: str) -> str:
+def _send_again(connection: db.Connection, found: dict[str, Any], who: str, reason: str) -> str:
     if found["reason"] == "sent_again":
         raise Refused("it was sent again before: see 'deliveries --card', or 'resend' the card")
     if not found["held"]:

@@ -33,15 +33,14 @@ class Refused(Exception):
     """Say why the console does not do what it was asked."""
 
 
-def _kept(reason: str) -> str:
+def kept(reason: str) -> str:
+    """Pass on a reason that may be kept. Raises Refused for one that is empty, or may hold an address or number."""
     if not reason.strip() or "@" in reason or "+" in reason:
-        raise Refused("--reason: say why, without an address or number (no @ and no +): it is kept for ever")
+        raise Refused("reason: say why, without an address or number (no @ and no +): it is kept for ever")
     return reason
 
 
-Why = Annotated[
-    str, typer.Option("--reason", callback=_kept, help="Why; kept with what you do. No names or addresses.")
-]
+Why = Annotated[str, typer.Option("--reason", callback=kept, help="Why; kept with what you do. No names or addresses.")]
 
 
 class Commands(TyperGroup):

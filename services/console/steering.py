@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from services.console import actions, tables
 from services.console.session import Queue, Refused, Why, connected, known, operator
+from shared import db
 from shared.enqueue import enqueue
-from shared.messages import MESSAGES, QUEUES, Message, Priority, PruneHistory
+from shared.messages import MESSAGES, QUEUES, Priority, PruneHistory
 
 
 def pause(queue: Queue, reason: Why) -> None:
@@ -20,9 +21,8 @@ def pause(queue: Queue, reason: Why) -> None:
     """
     known(queue, "queue", QUEUES)
     with connected() as connection:
-        connection.execute(actions.PAUSE, {"queue": queue, "by": operator(), "why": reason})
-        actions.keep(connection, "queue.paused", queue, by=operator(), why=reason)
-    tables.say(f"{queue} is paused: what runs goes on, nothing more starts")
+        line = actions.pause(connection, queue, by=operator(), why=reason)
+    tables.say(line)
 
 
 def resume(queue: Queue, reason: Why) -> None:
@@ -32,9 +32,8 @@ def resume(queue: Queue, reason: Why) -> None:
     """
     known(queue, "queue", QUEUES)
     with connected() as connection:
-        if was_paused := connection.execute(actions.RESUME, {"queue": queue}).rowcount:
-            actions.keep(connection, "queue.resumed", queue, by=operator(), why=reason)
-    tables.say(f"{queue} goes on" if was_paused else f"{queue} was not paused")
+        line = actions.resume(connection, queue, by=operator(), why=reason)
+    tables.say(line)
 
 
 def rate(
@@ -53,12 +52,9 @@ def rate(
         value = None if per_s == "default" else float(per_s)
     except ValueError:
         raise Refused(f"{per_s!r} is no rate: give a number of jobs a second, or 'default'") from None
-    if value is not None and not 0 < value < 100_000:
-        raise Refused("a rate is above 0: to stop a queue, use pause")
     with connected() as connection:
-        connection.execute(actions.RATE, {"queue": queue, "rate": value})
-        actions.keep(connection, "queue.rate", queue, by=operator(), why=reason, rate_per_s=value)
-    tables.say(f"{queue}: " + ("the rate of the settings" if value is None else f"{value:g} jobs a second"))
+        line = actions.limit(connection, queue, value, by=operator(), why=reason)
+    tables.say(line)
 
 
 def prune(reason: Why) -> None:
@@ -66,7 +62,9 @@ def prune(reason: Why) -> None:
 
     Example: prune --reason "disk is filling"
     """
-    _ask_for(PruneHistory(), reason)
+    with connected() as connection:
+        line = ask_for(connection, PruneHistory.name, by=operator(), why=reason)
+    tables.say(line)
 
 
 def run(
@@ -79,15 +77,17 @@ def run(
     Example: run expire_due_gift_cards --reason "brake was released"
     """
     known(name, "message", MESSAGES)
+    with connected() as connection:
+        line = ask_for(connection, name, Priority.URGENT if urgent else Priority.NORMAL, by=operator(), why=reason)
+    tables.say(line)
+
+
+def ask_for(connection: db.Connection, name: str, priority: Priority = Priority.NORMAL, *, by: str, why: str) -> str:
+    """Make a job of a message that needs no fields. Returns what to say."""
     try:
         message = MESSAGES[name]()
     except ValidationError:
         raise Refused(f"{name} needs fields: publish it, or use enqueue_job() in SQL") from None
-    _ask_for(message, reason, Priority.URGENT if urgent else Priority.NORMAL)
-
-
-def _ask_for(message: Message, reason: str, priority: Priority = Priority.NORMAL) -> None:
-    with connected() as connection:
-        job_id = enqueue(connection, message, priority=priority, source="console")
-        actions.keep(connection, "job.asked", str(job_id), by=operator(), why=reason)
-    tables.say(f"{message.name} is asked for: job {job_id}")
+    job_id = enqueue(connection, message, priority=priority, source="console")
+    actions.keep(connection, "job.asked", str(job_id), by=by, why=why)
+    return f"{message.name} is asked for: job {job_id}"

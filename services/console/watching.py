@@ -113,25 +113,29 @@ def release(
     if (what == "breaker") != (name is not None):
         raise Refused("release breaker NAME; 'breakers' shows the names" if what == "breaker" else f"what is {name!r}?")
     with connected() as connection:
-        action, subject, line = _released(connection, what, name, who, reason)
-        actions.keep(connection, action, subject, by=operator(who), why=reason)
+        line = let_go(connection, what, name, by=operator(who), why=reason)
     tables.say(line)
 
 
-def _released(
-    connection: db.Connection, what: str, name: str | None, who: str | None, reason: str
-) -> tuple[str, str, str]:
+def let_go(connection: db.Connection, what: str, name: str | None = None, *, by: str, why: str) -> str:
+    """Release ``brake``, ``breaker`` with its provider's name, or a card by its id. Returns what to say.
+
+    Raises:
+        Refused: nothing of this holds anything back.
+    """
     if name:
         if not connection.execute(PROBE, (name,)).rowcount:
             raise Refused(f"no breaker of {name!r} is open; 'breakers' shows those that are")
-        return "breaker.released", name, "the next message is its probe: if it gets through, all goes on"
+        actions.keep(connection, "breaker.released", name, by=by, why=why)
+        return "the next message is its probe: if it gets through, all goes on"
     if what == "brake":
-        done = connection.execute(actions.RELEASE_BRAKE, {"by": operator(who), "why": reason}).rowcount
+        done = connection.execute(actions.RELEASE_BRAKE, {"by": by, "why": why}).rowcount
     else:
         done = connection.execute(actions.RELEASE_CARD, {"card": _card(what)}).rowcount
     if not done:
         raise Refused("the brake is not pulled" if what == "brake" else f"no card {what} is held")
-    return "expiry.released", what, "released: the next sweep takes it"
+    actions.keep(connection, "expiry.released", what, by=by, why=why)
+    return "released: the next sweep takes it"
 
 
 def _card(text: str) -> UUID:

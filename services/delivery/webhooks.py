@@ -20,12 +20,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from services.delivery import unsubscribe
-from services.delivery.body_limit import BodyLimit
 from services.delivery.reports import inbox, postmark, relay, sendgrid, ses, sns, twilio
 from services.delivery.reports.incoming import Incoming, Malformed, Refused, Unavailable
 from services.delivery.reports.report import Report
 from services.delivery.reports.sweeper import Sweeper
 from shared import db, health, logs, metrics
+from shared.body_limit import BodyLimit
 from shared.settings import settings
 
 Adapter = Callable[[Incoming], list[Report]]

@@ -3,7 +3,7 @@
 from shared.models.cards import GiftCard, RefreshToken, Transaction
 from shared.models.deliveries import Breaker, Delivery, ProviderEvent, Suppression
 from shared.models.jobs import Event, EventSequence, JobKey, JobRow, MessageType, QueueControl, Schedule, Wiretap
-from shared.models.operations import Audit, Brake, InvariantCheck
+from shared.models.operations import Audit, Brake, InvariantCheck, LoginAttempts
 from shared.models.table import Base
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "InvariantCheck",
     "JobKey",
     "JobRow",
+    "LoginAttempts",
     "MessageType",
     "ProviderEvent",
     "QueueControl",

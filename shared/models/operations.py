@@ -47,3 +47,14 @@ class InvariantCheck(Base):
     violations: Mapped[int] = mapped_column(BigInteger)
     checked_at: Mapped[datetime] = by_database()
     took_s: Mapped[float]
+
+
+class LoginAttempts(Base):
+    """How often signing in to the console has failed, by login and by address, and until when no more is tried."""
+
+    __tablename__ = "login_attempts"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[datetime] = by_database()
+    locked_until: Mapped[datetime | None]

@@ -1,0 +1,19 @@
+"""Count failed logins where every replica of the console sees them."""
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Make one small table; what is old in it goes with the next failure."""
+    op.execute("""
+        CREATE TABLE login_attempts (
+            key text PRIMARY KEY,
+            failures bigint NOT NULL,
+            last_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            locked_until timestamptz
+        );
+        CREATE INDEX login_attempts_last_at ON login_attempts (last_at);
+    """)
