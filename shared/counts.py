@@ -7,26 +7,34 @@ from typing import Any, LiteralString
 from shared import db
 from shared.messages import QUEUES
 
-# Waiting means due or in the broker.
+# Waiting means due or in the broker. Each count stops at %(most)s, if there is one, so that its cost has an end, too.
 COUNTS: LiteralString = """
 SELECT q.queue,
-    (SELECT count(*) FROM jobs j WHERE j.queue = q.queue AND state = 'queued')
-        + (SELECT count(*) FROM jobs j, generate_series(0, 2) p
-           WHERE j.queue = q.queue AND priority = p AND state = 'scheduled' AND run_at <= clock_timestamp()) AS waiting,
+    (SELECT count(*) FROM (SELECT FROM jobs j WHERE j.queue = q.queue AND state = 'queued' LIMIT %(most)s) few)
+        + (SELECT count(*) FROM (SELECT FROM jobs j, generate_series(0, 2) p
+           WHERE j.queue = q.queue AND priority = p AND state = 'scheduled' AND run_at <= clock_timestamp()
+           LIMIT %(most)s) few) AS waiting,
     (SELECT count(*) FROM jobs j WHERE j.queue = q.queue AND state = 'running') AS active,
-    (SELECT count(*) FROM jobs j, generate_series(0, 2) p
-     WHERE j.queue = q.queue AND priority = p AND state = 'scheduled' AND run_at > clock_timestamp()) AS delayed,
-    (SELECT count(*) FROM jobs j
-     WHERE j.queue = q.queue AND state IN ('succeeded', 'skipped', 'cancelled')) AS completed,
-    (SELECT count(*) FROM jobs j WHERE j.queue = q.queue AND state IN ('failed', 'rejected')) AS failed,
+    (SELECT count(*) FROM (SELECT FROM jobs j, generate_series(0, 2) p
+     WHERE j.queue = q.queue AND priority = p AND state = 'scheduled' AND run_at > clock_timestamp()
+     LIMIT %(most)s) few) AS delayed,
+    (SELECT count(*) FROM (SELECT FROM jobs j
+     WHERE j.queue = q.queue AND state IN ('succeeded', 'skipped', 'cancelled') LIMIT %(most)s) few) AS completed,
+    (SELECT count(*) FROM (SELECT FROM jobs j
+     WHERE j.queue = q.queue AND state IN ('failed', 'rejected') LIMIT %(most)s) few) AS failed,
     EXISTS (SELECT FROM queue_controls c WHERE c.queue = q.queue AND paused_at IS NOT NULL)::integer AS paused,
     greatest(0, extract(epoch FROM clock_timestamp() - least(
-        (SELECT min(run_at) FROM jobs j WHERE j.queue = q.queue AND state = 'scheduled'),
+        (SELECT min(first) FROM generate_series(0, 2) p, LATERAL (SELECT min(run_at) AS first FROM jobs j
+         WHERE j.queue = q.queue AND priority = p AND state = 'scheduled') firsts),
         (SELECT min(run_at) FROM jobs j WHERE j.queue = q.queue AND state = 'queued'))))::float AS oldest_due_s
-FROM unnest(%s::text[]) AS q (queue)
+FROM unnest(%(queues)s::text[]) AS q (queue)
 """
 
 
-def counts(connection: db.Connection) -> list[dict[str, Any]]:
-    """Count the jobs of each queue by state, and give the age of its oldest due one in seconds."""
-    return connection.execute(COUNTS, (list(QUEUES),)).fetchall()
+def counts(connection: db.Connection, most: int | None = None) -> list[dict[str, Any]]:
+    """Count the jobs of each queue by state, and give the age of its oldest due one in seconds.
+
+    Parameters:
+        most: where counting a queue's jobs of one kind stops; None: never.
+    """
+    return connection.execute(COUNTS, {"queues": list(QUEUES), "most": most}).fetchall()

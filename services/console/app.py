@@ -38,10 +38,15 @@ from fastapi.staticfiles import StaticFiles
 
 from services.console.web import (
     answers,
+    audit,
+    cards,
+    deliveries,
+    forecast,
     login,
     overview,
     pages,
     screens,
+    suppressions,
 )
 from services.console.web.access import Guarded, needed
 from services.console.web.shields import Shields
@@ -50,7 +55,7 @@ from shared.body_limit import BodyLimit
 from shared.secret_files import SettingsError
 from shared.settings import settings
 
-__all__ = ["application", "overview"]
+__all__ = ["application", "audit", "cards", "deliveries", "forecast", "overview", "suppressions"]
 
 LARGEST_BODY = 64 * 1024
 THREADS = 16

@@ -47,3 +47,11 @@ CONTROLS: LiteralString = "SELECT queue, paused_at, paused_by, pause_reason, rat
 BRAKES: LiteralString = "SELECT name, pulled_at, details FROM brakes WHERE released_at IS NULL"
 
 TICKS: LiteralString = "SELECT name, last_tick, clock_timestamp() AS now FROM schedules"
+
+# What was done by hand, the latest first; every filter may be NULL.
+AUDIT: LiteralString = """
+SELECT id, at, who, action, subject, reason, details FROM audit
+WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(who)s::text IS NULL OR who = %(who)s)
+    AND (%(action)s::text IS NULL OR action = %(action)s) AND (%(subject)s::text IS NULL OR subject = %(subject)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""

@@ -88,10 +88,14 @@ def counts(json: AsJson = False) -> None:
         )
 
 
-def queues(connection: db.Connection) -> list[dict[str, Any]]:
-    """Count the jobs of each queue, with what operators set for it: ``rate_per_s``, and ``paused`` in words."""
+def queues(connection: db.Connection, most: int | None = None) -> list[dict[str, Any]]:
+    """Count the jobs of each queue, with what operators set for it: ``rate_per_s``, and ``paused`` in words.
+
+    Parameters:
+        most: where each count stops; None: never.
+    """
     controls = {row["queue"]: row for row in connection.execute(queries.CONTROLS)}
-    return [row | _control(row["queue"], controls.get(row["queue"], {})) for row in count_jobs(connection)]
+    return [row | _control(row["queue"], controls.get(row["queue"], {})) for row in count_jobs(connection, most)]
 
 
 def _control(queue: str, control: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from services.console import tables
 from services.console.asking import CHANNELS
 from services.console.masks import masked
 from services.console.session import As, AsJson, Limit, Refused, Why, connected, known, operator
+from shared import db
 from shared import suppressions as record
 from shared.addresses import email_address, phone_number
 from shared.errors import Rejected
@@ -60,13 +61,19 @@ def suppress(
     """
     known(scope, "scope", SCOPES)
     given = _given(channel, address)
+    with connected() as connection:
+        line = forbid(connection, channel, given, scope, by=operator(who), why=reason)
+    tables.say(line)
+
+
+def forbid(connection: db.Connection, channel: str, given: str, scope: str, *, by: str, why: str) -> str:
+    """Never write to an address again. Returns what to say. Raises Refused when it is none."""
     try:
         CHECK[channel](given)
     except Rejected as error:
         raise Refused(f"{error.reason}: {error.detail}") from None
-    with connected() as connection:
-        new = record.suppress_by_hand(connection, channel, given, who=operator(who), why=reason, scope=scope)
-    tables.say(f"{masked(given)} is not written to any more" if new else f"{masked(given)} was suppressed before")
+    new = record.suppress_by_hand(connection, channel, given, who=by, why=why, scope=scope)
+    return f"{masked(given)} is not written to any more" if new else f"{masked(given)} was suppressed before"
 
 
 def lift(
@@ -84,14 +91,23 @@ def lift(
     """
     given = _given(channel, address)
     with connected() as connection:
-        lifted = record.lift_by_hand(connection, channel, given, who=operator(who), why=reason, scope=scope)
-        rows = connection.execute(OTHERS, {"channel": channel, "hashes": record.hashes(channel, given)}).fetchall()
-        others = ", ".join(f"{row['reason']} (--scope {row['scope']})" for row in rows)
-        if not lifted:
-            raise Refused(f"nothing to lift in scope {scope!r}" + (f"; there is {others}" if others else ""))
-    tables.say(
-        f"{masked(given)} is written to again: was {', '.join(lifted)}" + (f"; left: {others}" if others else "")
-    )
+        line = let_write(connection, channel, given, scope, by=operator(who), why=reason)
+    tables.say(line)
+
+
+def let_write(connection: db.Connection, channel: str, given: str, scope: str, *, by: str, why: str) -> str:
+    """Write to an address, or a fingerprint, again. Returns what to say.
+
+    Raises:
+        Refused: nothing of this scope forbids it.
+    """
+    lifted = record.lift_by_hand(connection, channel, given, who=by, why=why, scope=scope)
+    rows = connection.execute(OTHERS, {"channel": channel, "hashes": record.hashes(channel, given)}).fetchall()
+    others = ", ".join(f"{row['reason']} (--scope {row['scope']})" for row in rows)
+    if not lifted:
+        raise Refused(f"nothing to lift in scope {scope!r}" + (f"; there is {others}" if others else ""))
+    left = f"; left: {others}" if others else ""
+    return f"{masked(given)} is written to again: was {', '.join(lifted)}{left}"
 
 
 def suppressions(

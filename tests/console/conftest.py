@@ -18,6 +18,8 @@ from tests.kinds import Setting, Sql
 Cli: TypeAlias = Callable[..., Result]
 Read: TypeAlias = Callable[..., Any]
 Made: TypeAlias = Callable[..., UUID]
+Sent: TypeAlias = Callable[..., UUID]
+TRIED = {"at": "2026-11-24T08:00:01+00:00", "result": "unknown", "code": "no_reply", "provider": "smtp:relay:587"}
 
 
 @pytest.fixture
@@ -61,5 +63,28 @@ def made(sql: Sql) -> Made:
         changes = ", ".join(f"{name} = %s" for name in columns)
         sql(f"UPDATE jobs SET {changes} WHERE id = %s", *columns.values(), row["id"])  # names of a test
         return UUID(str(row["id"]))
+
+    return make
+
+
+@pytest.fixture
+def sent(sql: Sql) -> Sent:
+    """Make a delivery in a state: ``sent(card_id, "unconfirmed", reason="held")``."""
+
+    def make(card_id: UUID, state: str = "unconfirmed", **fields: object) -> UUID:
+        row = {"reason": None, "kind": "gift", "channel": "email", "job_id": None} | fields
+        [made] = sql(
+            "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state, reason, job_id,"
+            " attempts, sending_at) VALUES (gen_random_uuid(), %s, %s, %s, 1, %s, %s, %s, %s, clock_timestamp())"
+            " RETURNING id",
+            card_id,
+            row["kind"],
+            row["channel"],
+            state,
+            row["reason"],
+            row["job_id"],
+            json.dumps([TRIED]),
+        )
+        return UUID(str(made["id"]))
 
     return make

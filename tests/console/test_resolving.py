@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TypeAlias
 from uuid import UUID
-
-import pytest
 
 import services.delivery.actors  # noqa: F401  # registers the actors
 from shared.messages import SendGiftCardEmail
-from tests.console.conftest import Cli, Read
+from tests.console.conftest import Cli, Read, Sent
 from tests.kinds import Deliver, Issue, JobOf, Sql
 from tests.outside import Outside
 
-Sent: TypeAlias = Callable[..., UUID]
 WHY = ("--reason", "seen in the log", "--as", "ada")
-TRIED = {"at": "2026-11-24T08:00:01+00:00", "result": "unknown", "code": "no_reply", "provider": "smtp:relay:587"}
-
-
-@pytest.fixture
-def sent(sql: Sql) -> Sent:
-    """Make a delivery in a state: ``sent(card_id, "unconfirmed", reason="held")``."""
-
-    def make(card_id: UUID, state: str = "unconfirmed", **fields: object) -> UUID:
-        row = {"reason": None, "kind": "gift", "channel": "email", "job_id": None} | fields
-        [made] = sql(
-            "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state, reason, job_id,"
-            " attempts, sending_at) VALUES (gen_random_uuid(), %s, %s, %s, 1, %s, %s, %s, %s, clock_timestamp())"
-            " RETURNING id",
-            card_id,
-            row["kind"],
-            row["channel"],
-            state,
-            row["reason"],
-            row["job_id"],
-            json.dumps([TRIED]),
-        )
-        return UUID(str(made["id"]))
-
-    return make
 
 
 def running(sql: Sql, card_id: UUID, delivery: UUID, state: str = "running") -> None:

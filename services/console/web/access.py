@@ -30,6 +30,12 @@ ROLES: dict[str, Role | None] = {
     "GET /api/v1/me": Role.VIEWER,
     # screens
     "GET /": Role.VIEWER,
+    "GET /forecast": Role.VIEWER,
+    "GET /cards": Role.VIEWER,
+    "GET /cards/{card}": Role.VIEWER,
+    "GET /deliveries": Role.VIEWER,
+    "GET /suppressions": Role.VIEWER,
+    "GET /audit": Role.VIEWER,
     # acts
     "POST /acts/pause_queue": Role.OPERATOR,
     "POST /acts/resume_queue": Role.OPERATOR,
@@ -38,6 +44,13 @@ ROLES: dict[str, Role | None] = {
     "POST /acts/resume_everything": Role.ADMIN,
     "POST /acts/release_brake": Role.ADMIN,
     "POST /acts/release_breaker": Role.OPERATOR,
+    "POST /acts/resend_gift": Role.OPERATOR,
+    "POST /acts/cancel_delivery": Role.OPERATOR,
+    "POST /acts/release_card": Role.OPERATOR,
+    "POST /acts/show_recipient": Role.OPERATOR,
+    "POST /acts/resolve_delivery": Role.OPERATOR,
+    "POST /acts/suppress_address": Role.OPERATOR,
+    "POST /acts/lift_suppression": Role.OPERATOR,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from services.console import actions, queries, reading, watching
+from services.console import actions, pace, queries, reading, watching
 from services.console.web.screens import Act, act, screen
 from shared import db
 from shared.messages import QUEUES
@@ -15,12 +15,19 @@ from shared.messages import QUEUES
 Queue = StrEnum("Queue", {queue.replace("-", "_").upper(): queue for queue in QUEUES})  # type: ignore[misc]
 
 
+# Above this nobody needs to know how many; the metrics do.
+MOST = 10_000
+
+
 @screen("/", "overview.html")
 def overview() -> dict[str, Any]:
-    """Count the jobs of each queue, and show what is paused, braked or refused."""
+    """Count the jobs of each queue up to 10,000, and show the last hour and what is paused, braked or refused."""
     with db.transaction() as connection:
+        hour = pace.hour(connection)
         return {
-            "queues": reading.queues(connection),
+            "queues": [row | {"last_minute": hour["queues"][row["queue"]]} for row in reading.queues(connection, MOST)],
+            "minutes": hour["minutes"],
+            "most": MOST,
             "brakes": connection.execute(queries.BRAKES).fetchall(),
             "breakers": connection.execute(watching.BREAKERS).fetchall(),
         }

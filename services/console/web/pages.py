@@ -14,12 +14,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from services.console import tables
 from services.console.masks import masked
-from services.console.web import access, sessions
+from services.console.web import access, charts, sessions
 
 HERE = Path(__file__).parent.parent
 # What the menu shows, in this order, to whoever may see it.
 NAV = {
     "/": "Overview",
+    "/cards": "Cards",
+    "/deliveries": "Deliveries",
+    "/suppressions": "Suppressions",
+    "/forecast": "Forecast",
+    "/audit": "Audit",
 }
 # Tones of the words of state; see static/console.css.
 TONES = {
@@ -83,6 +88,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     pages.filters |= {"moment": moment, "money": amount, "span": span, "number": number, "masked": masked}
+    pages.filters |= {"stacked": charts.stacked, "line": charts.line}
     pages.filters |= {"tone": lambda word: _TONE_OF.get(str(word), "plain")}
     return pages
 

@@ -60,14 +60,19 @@ def screen(path: str, template: str) -> Callable[[Data], Data]:
     return register
 
 
-def act(does: Callable[[db.Connection, A, str], str]) -> Callable[[db.Connection, A, str], str]:
+def act(does: Callable[[db.Connection, A, str], str], *, once: bool = False) -> Callable[[db.Connection, A, str], str]:
     """Serve an act at /acts/NAME: from a form of a page, which then shows the line that it gives, and from JSON.
 
     The function gets a connection in a transaction of its own, the act, and the login of whoever wants it.
+
+    Parameters:
+        once: show the line on a page of its own, since no cookie may carry it.
     """
     model, name = get_type_hints(does)["given"], does.__name__
 
     def form(request: Request, given: Any) -> Response:
+        if once:
+            return pages.render(request, "once.html", {"line": _do(request, does, given), "back": back(request)})
         answer = RedirectResponse(back(request), 303)
         sessions.say(answer, _do(request, does, given))
         return answer

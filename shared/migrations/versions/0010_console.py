@@ -1,4 +1,4 @@
-"""Count failed logins where every replica of the console sees them."""
+"""Count failed logins where every replica of the console sees them, and show the latest deliveries of many."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Make one small table; what is old in it goes with the next failure."""
+    """Make one small table, whose old rows go with the next failure, and an index."""
     op.execute("""
         CREATE TABLE login_attempts (
             key text PRIMARY KEY,
@@ -16,4 +16,5 @@ def upgrade() -> None:
             locked_until timestamptz
         );
         CREATE INDEX login_attempts_last_at ON login_attempts (last_at);
+        CREATE INDEX deliveries_updated ON deliveries (updated_at);
     """)
