@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from cryptography.fernet import Fernet
 
 from deploy.local.state import ROOT
+from services.console.web.users import hashed
 from shared.broker_users import NOTHING, PERMISSIONS, Permissions
 from shared.privileges import GRANTS, role
 
@@ -44,7 +45,8 @@ def made(database: str = "database-rw", broker: str = "broker") -> Secrets:
     users = {user: _login(user) for user in USERS}
     postgres = {u: f"postgresql://{u}:{it['password']}@{database}:5432/{OWNER}" for u, it in logins.items()}
     amqp = {u: f"amqp://{u}:{it['password']}@{broker}:5672/%2F" for u, it in users.items()}
-    links = json.dumps([secrets.token_urlsafe(32)])
+    admin = _login("admin")
+    links = _key_list()
     both = {s: {"database_url": postgres[s], "rabbitmq_url": amqp[s]} for s in amqp.keys() & postgres.keys()}
     mail = {"code_keys": json.dumps([Fernet.generate_key().decode()]), "smtp_password": secrets.token_urlsafe()}
     own = {
@@ -57,7 +59,7 @@ def made(database: str = "database-rw", broker: str = "broker") -> Secrets:
             "webhook_keys": links,
             "twilio_auth_token": secrets.token_urlsafe(),
         },
-        "console": both["console"],
+        "console": both["console"] | {"console_keys": _key_list(), "console_users": _users(admin)},
         "upstream": both["upstream"],
         "migration": {"database_url": postgres[OWNER]},
         "keda": {"management_url": amqp["keda"].replace("amqp:", "http:").replace(":5672", ":15672")},
@@ -66,6 +68,7 @@ def made(database: str = "database-rw", broker: str = "broker") -> Secrets:
         {f"giftcards-{name}": keys for name, keys in own.items()}
         | {f"database-user-{name}": login for name, login in logins.items()}
         | {f"broker-user-{name}": login for name, login in users.items()}
+        | {"console-user-admin": admin}  # for whoever signs in first
     )
 
 
@@ -99,6 +102,7 @@ def compose(directory: Path, all_of_it: Secrets) -> None:
         if name.startswith("giftcards-")
         for key, value in keys.items()
     }
+    files["console_password"] = all_of_it["console-user-admin"]["password"]
     files["logins.sql"] = _logins(all_of_it)
     files["definitions.json"] = json.dumps(_definitions(all_of_it), indent=1)
     files["postgres.env"] = f"POSTGRES_PASSWORD={all_of_it[f'database-user-{OWNER}']['password']}\n"
@@ -142,6 +146,15 @@ def _hashed(password: str) -> str:
 
 def _login(user: str) -> dict[str, str]:
     return {"username": user, "password": secrets.token_urlsafe(24)}
+
+
+def _key_list() -> str:
+    return json.dumps([secrets.token_urlsafe(32)])
+
+
+def _users(admin: dict[str, str]) -> str:
+    """Write the console's users, with one who may do everything and make the others."""
+    return json.dumps({admin["username"]: {"role": "admin", "password_hash": hashed(admin["password"])}})
 
 
 def main(target: str = "") -> None:

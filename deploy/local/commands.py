@@ -133,6 +133,7 @@ def _show(found: Stack) -> None:
     _console.print(table)
     words = {True: "[green]running[/]", False: "[red]stopped[/]", None: "yours"}
     pages = {
+        "console": f"{found.console_url} (user {found.env['CONSOLE_LOGIN'].partition(':')[0]})",
         "inbox": found.inbox_url,
         "PostgreSQL": f"{database.shown(found.env['JOBS_DATABASE_URL'])} ({words[found.servers['postgres']]})",
         "RabbitMQ": f"{database.shown(found.env['JOBS_RABBITMQ_URL'])} ({words[found.servers['rabbitmq']]})",

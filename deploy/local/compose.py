@@ -50,6 +50,8 @@ def look() -> Stack:
         "JOBS_DATABASE_URL": _outside("migration_database_url", "postgres"),
         "JOBS_RABBITMQ_URL": _outside("upstream_rabbitmq_url", "rabbitmq"),
         "JOBS_CODE_KEYS": (secrets.DIRECTORY / "delivery_code_keys").read_text(),
+        "JOBS_CONSOLE_URL": "http://127.0.0.1:28090",
+        "CONSOLE_LOGIN": f"admin:{(secrets.DIRECTORY / 'console_password').read_text()}",
     }
     inbox = Service("outside", "RUNNING", 0, _PORTS["outside"], Path(os.devnull), True)
     return Stack(DIRECTORY, env, {"outside": inbox})

@@ -15,6 +15,8 @@ from deploy.local.supervision import Program
 
 _MOST_STARTS = 3  # a service that ends so often before it is ready will not become so
 WORKERS = ("expiry", "delivery", "cleanup")
+# What some of them listen on besides: mail, what providers report, and the console's pages.
+SIDE_PORTS = ("smtp", "reports", "pages")
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ def plan(directory: Path, schedulers: int, own: Mapping[str, Mapping[str, str]])
         own: each service's own variables, such as the URLs with its login.
     """
     timers = ["scheduler"] if schedulers == 1 else [f"scheduler-{n + 1}" for n in range(schedulers)]
-    names = ["outside", *timers, *WORKERS, "webhooks"]
+    names = ["outside", *timers, *WORKERS, "webhooks", "console"]
     known = state.read(directory).get("ports", {})
-    if not supervision.running(directory) or {*names, "smtp", "reports"} - known.keys():
+    if not supervision.running(directory) or {*names, *SIDE_PORTS} - known.keys():
         supervision.stop(directory)
-        known = state.ports(directory, "smtp", "reports", *names)
+        known = state.ports(directory, *SIDE_PORTS, *names)
     return [
         Program(
             name,
@@ -110,5 +112,7 @@ def _command(directory: Path, name: str, ports: dict[str, int]) -> tuple[str, ..
         return (sys.executable, "-m", "services.scheduler")
     if name == "webhooks":
         return (sys.executable, "-m", "services.delivery.webhooks")
+    if name == "console":
+        return (sys.executable, "-m", "services.console.app")
     processes_and_grace = ("--processes", "1", "--worker-shutdown-timeout", "30000")
     return (sys.executable, "-m", "dramatiq", f"services.{name}.actors", *processes_and_grace)

@@ -46,6 +46,11 @@ class Stack:
         return self.services["outside"].url + "/"
 
     @property
+    def console_url(self) -> str:
+        """Give the console's page."""
+        return self.env["JOBS_CONSOLE_URL"]
+
+    @property
     def management_url(self) -> str | None:
         """Give RabbitMQ's own page; None if the broker is not the stack's."""
         return None if self.servers.get("rabbitmq") is None else rabbitmq.management_url(self.directory / "rabbitmq")

@@ -46,6 +46,7 @@ from services.console.web import (
     overview,
     pages,
     screens,
+    sending,
     suppressions,
 )
 from services.console.web.access import Guarded, needed
@@ -75,7 +76,7 @@ def application() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         # Not included but given: so each route is there as it is, to be looked at by `routes`.
-        routes=[*login.router.routes, *screens.router.routes],
+        routes=[*login.router.routes, *screens.router.routes, *sending.router.routes],
     )
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
     app.router.routes.extend(_elsewhere().routes)

@@ -13,6 +13,7 @@ SERVICES = {
     **{queue: {("broker", AMQP), ("database", POSTGRES)} for queue in QUEUES},
     "scheduler": {("broker", AMQP), ("database", POSTGRES)},
     "webhooks": {("world", 443), ("database", POSTGRES)},
+    "console": {("database", POSTGRES)},
     "migration": {("database", POSTGRES)},
 }
 SERVICES["email-delivery"] = SERVICES["email-delivery"] | {("world", 465), ("world", 587)}
@@ -63,11 +64,11 @@ def test_every_service_reaches_what_it_needs_and_nothing_else() -> None:
     assert reached == SERVICES
 
 
-def test_only_webhooks_are_reached_from_outside_and_all_else_only_by_prometheus() -> None:
+def test_only_webhooks_and_the_console_are_reached_from_outside_and_all_else_only_by_prometheus() -> None:
     for name, pod in pods("production").items():
         reached_by = {peer for peer, _ in paths(pod["metadata"]["labels"], "Ingress", "from")}
 
-        assert reached_by == {"monitoring"} | ({"ingress-nginx"} if name == "webhooks" else set())
+        assert reached_by == {"monitoring"} | ({"ingress-nginx"} if name in ("webhooks", "console") else set())
 
 
 def test_broker_and_database_are_reached_by_services_operators_and_themselves() -> None:

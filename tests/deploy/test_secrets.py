@@ -13,6 +13,7 @@ from stat import S_IMODE
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 
 from deploy import secrets
 from deploy.local.state import ROOT
@@ -75,8 +76,8 @@ def test_external_secrets_bring_each_of_them(made: secrets.Secrets) -> None:
     brought = names("production", "ExternalSecret")
 
     assert references(built("production")) - brought == set()
-    # The console runs by hand, and upstream elsewhere.
-    assert brought == made.keys() - {"giftcards-console", "giftcards-upstream"}
+    # Upstream runs elsewhere, and the console's first user is a person.
+    assert brought == made.keys() - {"giftcards-upstream", "console-user-admin"}
 
 
 def test_the_broker_has_the_users_and_permissions_that_the_code_says() -> None:
@@ -114,6 +115,14 @@ def test_compose_gets_a_file_for_each_and_keeps_them_to_this_user(tmp_path: Path
         f"CREATE ROLE expiry LOGIN PASSWORD '{made['database-user-expiry']['password']}'"
         in (directory / "logins.sql").read_text()
     )
+
+
+def test_the_consoles_first_user_signs_in_with_the_password_that_was_made(made: secrets.Secrets) -> None:
+    [(login, user)] = json.loads(made["giftcards-console"]["console_users"]).items()
+
+    assert made["console-user-admin"]["username"] == login
+    assert PasswordHasher().verify(user["password_hash"], made["console-user-admin"]["password"])
+    assert user["role"] == "admin"
 
 
 def test_the_broker_of_compose_knows_its_users_by_hashes(tmp_path: Path, made: secrets.Secrets) -> None:

@@ -42,7 +42,7 @@ def small_services(monkeypatch: pytest.MonkeyPatch) -> None:
     def plan(directory: Path, schedulers: int, own: object) -> list[Program]:
         names = ("outside", "expiry")
         known = state.read(directory).get("ports", {})
-        ports = known if set(names) <= known.keys() else state.ports(directory, "smtp", "reports", *names)
+        ports = known if set(names) <= known.keys() else state.ports(directory, *services.SIDE_PORTS, *names)
         logs = directory / "logs"
         return [Program(name, COMMAND, ports[name], logs / f"{name}.log") for name in names]
 

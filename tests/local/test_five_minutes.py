@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.xdist_group("five minutes"), pytest.mark.timeout(300)]
 PAGE = (ROOT / "docs/contracts.md").read_text()
 SECTION = PAGE.partition("## From nothing to a delivered card\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", SECTION, re.M | re.S)
-UP, PYTHON, NODE, SQL, LOOK = [block for language, block in BLOCKS if language == "sh"]
+UP, PYTHON, NODE, SQL, CURL, LOOK = [block for language, block in BLOCKS if language == "sh"]
 [SAID] = [block.strip() for language, block in BLOCKS if not language]
 NOT_COPIED = (".venv", ".git", ".local", "node_modules", "__pycache__", ".*_cache", ".hypothesis", "results")
 
@@ -55,8 +55,8 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Type]:
 
 @pytest.mark.parametrize(
     ("program", "asks"),
-    [("python3", PYTHON), ("npm", NODE), ("psql", SQL)],
-    ids=["Python", "Node.js", "SQL"],
+    [("python3", PYTHON), ("npm", NODE), ("psql", SQL), ("curl", CURL)],
+    ids=["Python", "Node.js", "SQL", "curl"],
 )
 def test_a_card_is_delivered_by_what_the_page_says(
     program: str, asks: str, typed: Type, eventually: Eventually
@@ -64,7 +64,7 @@ def test_a_card_is_delivered_by_what_the_page_says(
     if not shutil.which(program):
         pytest.skip(f"no {program} here")
     came_in = UP.replace("make up", "")
-    card = typed(came_in, asks, "echo $CARD").split()[-1]
+    card = typed(came_in, asks, "echo; echo $CARD").split()[-1]
 
     eventually(lambda: SAID in typed(came_in, f"CARD={card}", LOOK))
 
@@ -73,4 +73,4 @@ def test_every_sample_of_the_page_is_run_by_some_test() -> None:
     languages = re.findall(r"^```(\w+)$", PAGE, re.M)
 
     assert set(languages) <= {"sh", "python", "sql"}, "tests/console/test_docs.py runs Python and SQL"
-    assert languages.count("sh") == len([UP, PYTHON, NODE, SQL, LOOK]), "this file runs those of its section only"
+    assert languages.count("sh") == len([UP, PYTHON, NODE, SQL, CURL, LOOK]), "this file runs those of its section only"

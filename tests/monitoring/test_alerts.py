@@ -57,7 +57,16 @@ def test_compose_scrapes_every_service() -> None:
         for job in yaml.safe_load((ROOT / "deploy/compose/prometheus.yml").read_text())["scrape_configs"]
     }
 
-    assert scraped == {"expiry", "delivery", "cleanup", "webhooks", "scheduler", "rabbitmq", "rabbitmq-queues"}
+    assert scraped == {
+        "expiry",
+        "delivery",
+        "cleanup",
+        "webhooks",
+        "console",
+        "scheduler",
+        "rabbitmq",
+        "rabbitmq-queues",
+    }
 
 
 def test_every_alert_has_a_case() -> None:

@@ -30,6 +30,10 @@ def show(console: Console, report: dict[str, Any], stack: Stack, file: Path, sec
     console.print(f"\nreport: {file}")
     verdict = "[bold green]all promises kept[/]" if report["kept"] else "[bold red]A PROMISE IS BROKEN[/]"
     console.print(f"{report['cards']} cards, {sum(report['accepted'].values())} messages, {seconds:.0f} s: {verdict}")
+    if running:
+        name, _, password = stack.env["CONSOLE_LOGIN"].partition(":")
+        login = f"login [bold]{name}[/], password [bold]{password}[/]"
+        console.print(f"Look at all of it in the console: [bold cyan]{stack.console_url}[/], {login}", soft_wrap=True)
 
 
 def _happened(report: dict[str, Any]) -> Table:

@@ -28,6 +28,7 @@ ROLES: dict[str, Role | None] = {
     "POST /{path}": Role.VIEWER,
     "GET /api/v1/openapi.json": Role.VIEWER,
     "GET /api/v1/me": Role.VIEWER,
+    "POST /api/v1/jobs": Role.OPERATOR,
     # screens
     "GET /": Role.VIEWER,
     "GET /forecast": Role.VIEWER,
