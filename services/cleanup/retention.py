@@ -66,6 +66,23 @@ WITH old AS (
 DELETE FROM events WHERE id IN (SELECT id FROM old)
 """
 
+# What was done to many jobs at once, by its jobs first; what was prepared and never confirmed goes after a day. Who did
+# it to which job stays in the audit.
+BULK_ITEMS: LiteralString = """
+DELETE FROM bulk_action_items WHERE (bulk_id, job_id) IN (
+    SELECT bulk_id, job_id FROM bulk_actions b JOIN bulk_action_items i ON i.bulk_id = b.id
+    WHERE state <> 'running' AND coalesce(ended_at, prepared_at)
+        < clock_timestamp() - make_interval(days => CASE state WHEN 'prepared' THEN 1 ELSE %(days)s END)
+    LIMIT %(rows)s)
+"""
+BULK: LiteralString = """
+DELETE FROM bulk_actions b
+WHERE state <> 'running' AND coalesce(ended_at, prepared_at)
+        < clock_timestamp() - make_interval(days => CASE state WHEN 'prepared' THEN 1 ELSE %(days)s END)
+    AND NOT EXISTS (SELECT FROM bulk_action_items WHERE bulk_id = b.id)
+"""
+BULK_KEPT_DAYS = 30
+
 
 def clean_tokens(job: Job, as_of: datetime | None) -> Skipped | None:
     """Delete tokens that expired longer ago than the grace, once per date (in UTC)."""
@@ -77,7 +94,7 @@ def clean_tokens(job: Job, as_of: datetime | None) -> Skipped | None:
 
 
 def prune(job: Job, queues: list[str]) -> Skipped | None:
-    """Delete finished jobs past their retention, queue by queue, and old events."""
+    """Delete finished jobs past their retention, queue by queue, old events, and what was done to many at once."""
     own = settings()
     deleted = 0
     for queue in queues:
@@ -86,6 +103,8 @@ def prune(job: Job, queues: list[str]) -> Skipped | None:
         failed = {"queue": queue, "states": FAILED, "keep_s": own.keep_failed_s}
         deleted += _in_slices(job, FINISHED, failed | {"finished_at": None, "id": None})
     deleted += _in_slices(job, EVENTS, {"days": KEPT_DAYS})
+    for statement in (BULK_ITEMS, BULK):
+        deleted += _in_slices(job, statement, {"days": BULK_KEPT_DAYS})
     return None if deleted else Skipped("nothing_due")
 
 

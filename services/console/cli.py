@@ -61,6 +61,7 @@ ACT: list[Callable[..., None]] = [
     acting.cancel,
     acting.move,
     acting.promote,
+    acting.discard,
     steering.pause,
     steering.resume,
     steering.rate,

@@ -4,20 +4,6 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-# Jobs, newest first; every filter may be NULL.
-JOBS: LiteralString = """
-SELECT id, name, queue, state, priority, run_at, attempt, max_attempts, reason, gift_card_id, enqueued_at, finished_at,
-    coalesce(finished_at, run_at) AS at
-FROM jobs
-WHERE (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
-    AND (%(due)s::boolean IS NULL OR (run_at <= clock_timestamp()) = %(due)s)
-    AND (%(name)s::text IS NULL OR name = %(name)s)
-    AND (%(queue)s::text IS NULL OR queue = %(queue)s)
-    AND (%(card)s::uuid IS NULL OR gift_card_id = %(card)s)
-    AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-ORDER BY enqueued_at DESC LIMIT %(limit)s
-"""
-
 # One job, whole.
 JOB: LiteralString = "SELECT * FROM jobs WHERE id = job_of(%(id_or_key)s)"
 
@@ -26,12 +12,32 @@ ACTS: LiteralString = """
 SELECT at, who, action, reason, details FROM audit WHERE subject = %(id)s::text ORDER BY at, id
 """
 
-# Failed jobs by name and cause, the most frequent first.
+# Failed jobs by name and cause, the most frequent first: of the newest of each queue, and not those that were put away.
+# Of an error, its first line.
 FAILED: LiteralString = """
-SELECT name, reason, error_type, error, count(*) AS jobs, min(finished_at) AS first, max(finished_at) AS last,
-    (array_agg(id ORDER BY finished_at DESC))[1] AS example
-FROM jobs WHERE state = 'failed' AND (%(name)s::text IS NULL OR name = %(name)s)
-GROUP BY name, reason, error_type, error ORDER BY jobs DESC, last DESC
+SELECT name, reason, error_type, left(split_part(error, E'\n', 1), 200) AS error, count(*) AS jobs,
+    min(finished_at) AS first, max(finished_at) AS last, (array_agg(id ORDER BY finished_at DESC))[1] AS example
+FROM unnest(%(queues)s::text[]) AS q (queue), LATERAL (
+    SELECT id, name, reason, error_type, error, finished_at FROM jobs j
+    WHERE j.queue = q.queue AND state = 'failed' AND discarded_at IS NULL
+        AND (%(name)s::text IS NULL OR name = %(name)s)
+    ORDER BY finished_at DESC LIMIT %(newest)s
+) failed
+GROUP BY 1, 2, 3, 4 ORDER BY jobs DESC, last DESC
+"""
+
+# What runs now, by who runs it. A worker without a job is in no row.
+WORKERS: LiteralString = """
+SELECT worker, queue, id, name, gift_card_id, attempt, started_at, lease_until, cancel_requested,
+    lease_until < clock_timestamp() AS stalled, extract(epoch FROM clock_timestamp() - started_at)::float AS for_s
+FROM jobs WHERE state = 'running' ORDER BY worker, started_at LIMIT 1000
+"""
+
+# A job's deliveries: those that it made or sends.
+DELIVERIES: LiteralString = """
+SELECT id, kind, channel, state, reason, attempts, kind || ' by ' || channel AS what, created_at, updated_at
+FROM deliveries WHERE gift_card_id = %(card)s
+    AND (job_id = %(job)s OR id::text = %(delivery)s) ORDER BY created_at
 """
 
 # Rejected messages, newest first: who sent what, and what to mend.

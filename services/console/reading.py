@@ -11,6 +11,7 @@ import typer
 from apscheduler.triggers.cron import CronTrigger
 
 from services.console import queries, tables
+from services.console.searching import STATES, WORDS, Search, page
 from services.console.session import AsJson, ByName, ByQueue, IdOrKey, Limit, Refused, connected, known
 from shared import db
 from shared.counts import counts as count_jobs
@@ -18,14 +19,8 @@ from shared.messages import MESSAGES, QUEUES
 from shared.options import CronLine
 from shared.settings import settings
 
-STATES = ["scheduled", "queued", "running", "succeeded", "skipped", "failed", "rejected", "cancelled"]
-# The words of BullMQ for them, each with whether the job must be due.
-WORDS: dict[str, tuple[list[str], bool | None]] = {
-    "waiting": (["scheduled", "queued"], True),
-    "delayed": (["scheduled"], False),
-    "active": (["running"], None),
-    "completed": (["succeeded", "skipped", "cancelled"], None),
-}
+# Failed jobs of a queue that are grouped at most: reading more would take longer than somebody waits.
+LOOKED_AT = 20_000
 COUNTS = {
     "queue": "queue",
     "waiting": "waiting",
@@ -110,6 +105,9 @@ def jobs(
     queue: ByQueue = None,
     card: Annotated[UUID | None, typer.Option(help="Only this gift card's.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only those that ended so, such as redeemed.")] = None,
+    error: Annotated[
+        str | None, typer.Option(help="Only those whose error has this text; 3 characters or more.")
+    ] = None,
     limit: Limit = 50,
     json: AsJson = False,
 ) -> None:
@@ -118,13 +116,13 @@ def jobs(
     Example: jobs --state delayed --queue scheduled-delivery
 
     Example: jobs --state skipped --reason redeemed --limit 10
+
+    Example: jobs --state failed --error "connection refused"
     """
-    known(state, "state", [*STATES, *WORDS])
-    known(queue, "queue", QUEUES)
-    states, due = WORDS.get(state, ([state], None)) if state else (None, None)
-    given = {"name": known(name, "message", MESSAGES), "queue": queue, "card": card, "reason": reason, "limit": limit}
+    given: dict[str, Any] = {"state": known(state, "state", [*STATES, *WORDS]), "queue": known(queue, "queue", QUEUES)}
+    given |= {"name": known(name, "message", MESSAGES), "card": card, "reason": reason, "error": error}
     with connected() as connection:
-        rows = connection.execute(queries.JOBS, given | {"states": states, "due": due}).fetchall()
+        rows, _ = page(connection, Search.model_validate(given), limit=limit)
     tables.show(rows, JOBS, title="jobs", empty="none like this", json=json)
 
 
@@ -151,8 +149,14 @@ def failed(name: ByName = None, json: AsJson = False) -> None:
     Example: failed --name send_gift_card_sms
     """
     with connected() as connection:
-        rows = connection.execute(queries.FAILED, {"name": known(name, "message", MESSAGES)}).fetchall()
+        rows = failures(connection, known(name, "message", MESSAGES))
     tables.show(rows, FAILED, title="failed", json=json)
+
+
+def failures(connection: db.Connection, name: str | None = None) -> list[dict[str, Any]]:
+    """Give groups of failed jobs by name and cause: of the newest ``LOOKED_AT`` of each queue."""
+    given = {"queues": list(QUEUES), "name": name, "newest": LOOKED_AT}
+    return connection.execute(queries.FAILED, given).fetchall()
 
 
 def rejected(limit: Limit = 50, json: AsJson = False) -> None:

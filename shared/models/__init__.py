@@ -3,7 +3,7 @@
 from shared.models.cards import GiftCard, RefreshToken, Transaction
 from shared.models.deliveries import Breaker, Delivery, ProviderEvent, Suppression
 from shared.models.jobs import Event, EventSequence, JobKey, JobRow, MessageType, QueueControl, Schedule, Wiretap
-from shared.models.operations import Audit, Brake, InvariantCheck, LoginAttempts
+from shared.models.operations import Audit, Brake, BulkAction, BulkActionItem, InvariantCheck, LoginAttempts
 from shared.models.table import Base
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "Base",
     "Brake",
     "Breaker",
+    "BulkAction",
+    "BulkActionItem",
     "Delivery",
     "Event",
     "EventSequence",

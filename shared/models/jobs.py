@@ -65,6 +65,7 @@ class JobRow(Base):
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    discarded_at: Mapped[datetime | None]
 
 
 class QueueControl(Base):

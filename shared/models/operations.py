@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import BigInteger, Identity
+from sqlalchemy import BigInteger, FetchedValue, ForeignKey, Identity
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.models.table import Base, by_database
@@ -58,3 +59,37 @@ class LoginAttempts(Base):
     failures: Mapped[int] = mapped_column(BigInteger)
     last_at: Mapped[datetime] = by_database()
     locked_until: Mapped[datetime | None]
+
+
+class BulkAction(Base):
+    """What an operator does to many jobs at once."""
+
+    __tablename__ = "bulk_actions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=FetchedValue())
+    act: Mapped[str]
+    run_at: Mapped[datetime | None]
+    search: Mapped[dict[str, Any]]
+    capped: Mapped[bool] = by_database()
+    state: Mapped[str] = by_database()
+    per_s: Mapped[int]
+    prepared_by: Mapped[str]
+    prepared_at: Mapped[datetime] = by_database()
+    started_by: Mapped[str | None]
+    reason: Mapped[str | None]
+    started_at: Mapped[datetime | None]
+    next_at: Mapped[datetime | None]
+    aborted_by: Mapped[str | None]
+    ended_at: Mapped[datetime | None]
+
+
+class BulkActionItem(Base):
+    """One of its jobs, and what came of it."""
+
+    __tablename__ = "bulk_action_items"
+
+    bulk_id: Mapped[UUID] = mapped_column(ForeignKey("bulk_actions.id"), primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    refusal: Mapped[str | None]
+    result: Mapped[str | None]
+    done_at: Mapped[datetime | None]

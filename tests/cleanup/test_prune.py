@@ -128,3 +128,24 @@ def test_pruning_with_nothing_to_do_says_so(deliver: Deliver, job: JobOf) -> Non
 
     row: dict[str, Any] = job(job_id)
     assert (row["state"], row["reason"]) == ("skipped", "nothing_due")
+
+
+def test_bulk_actions_go_with_their_jobs_after_thirty_days_and_unconfirmed_ones_after_one(
+    deliver: Deliver, sql: Sql, setting: Setting
+) -> None:
+    setting(slice_rows=2)
+    for state, age in (("done", 31), ("done", 29), ("prepared", 2), ("prepared", 0), ("running", 40), ("aborted", 31)):
+        sql(
+            "WITH b AS (INSERT INTO bulk_actions (act, search, state, per_s, prepared_by, started_by, reason, next_at,"
+            " prepared_at, ended_at) SELECT 'retry', '{}', %s, 100, 'ada', 'ada', 'x', now(), at, at"
+            " FROM (SELECT now() - %s * interval '1 day' AS at) age RETURNING id)"
+            " INSERT INTO bulk_action_items SELECT id, gen_random_uuid() FROM b, generate_series(1, 3)",
+            state,
+            age,
+        )
+
+    deliver(PruneHistory())
+
+    left = sql("SELECT state, round(extract(epoch FROM now() - prepared_at) / 86400)::int AS age FROM bulk_actions")
+    assert sorted((row["state"], row["age"]) for row in left) == [("done", 29), ("prepared", 0), ("running", 40)]
+    assert sql("SELECT count(*) FROM bulk_action_items") == [{"count": 9}]

@@ -8,11 +8,13 @@ from uuid import uuid4
 
 import pytest
 
+import services.delivery.actors
 import services.expiry.actors  # noqa: F401  # registers the actors
-from shared.messages import ExpireGiftCard
+from shared.messages import ExpireGiftCard, SendGiftCardEmail
 from shared.wire import Envelope
 from tests.console.conftest import Cli, Made
 from tests.kinds import Deliver, Issue, JobOf, Sql
+from tests.outside import Outside
 
 
 def test_a_retried_job_is_the_same_job_with_its_history_and_new_attempts(
@@ -85,7 +87,7 @@ def test_a_retry_of_all_shows_the_number_and_asks_first(made: Made, cli: Cli, jo
 
     assert (dry.exit_code, declined.exit_code, accepted.exit_code) == (0, 1, 0)
     assert "3 can be retried, 1 cannot" in dry.output
-    assert f"{unread} prune_history: rejected unread (invalid): send it again, mended" in dry.output
+    assert f"1: rejected unread (invalid): send it again, mended, such as {unread}" in dry.output
     assert "3 will run again now" in accepted.output
     assert [job(i)["state"] for i in (*failed, unread, other)] == ["scheduled"] * 3 + ["rejected", "failed"]
 
@@ -99,3 +101,19 @@ def test_a_job_that_has_not_failed_is_not_retried(made: Made, cli: Cli, job: Job
     assert result.exit_code == 1
     assert f"it is {state}, not failed" in result.output
     assert job(job_id)["state"] == state
+
+
+def test_a_gift_that_its_provider_accepted_is_not_sent_again_by_a_retry(
+    card: Issue, deliver: Deliver, cli: Cli, outside: Outside, job: JobOf, sql: Sql
+) -> None:
+    envelope = Envelope(SendGiftCardEmail(gift_card_id=card()))
+    deliver(envelope)
+    # Its worker died before it could write the end down, so often that the job was given up.
+    sql("UPDATE jobs SET state = 'failed', reason = 'stalled' WHERE id = %s", envelope.id)
+
+    result = cli("retry", "--name", "send_gift_card_email", "--all", "--reason", "looked at", "--yes")
+    deliver(envelope)
+
+    assert "1 will run again now" in result.output
+    assert len(outside.messages("email")) == 1
+    assert (job(envelope.id)["state"], job(envelope.id)["attempt"]) == ("succeeded", 2)

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from services.console import actions, resolving
+from services.console import job_acts, resolving
 from services.delivery import sending
 from services.delivery.channels import EMAIL, SMS, Channel, Prepared
 from services.delivery.providers import Accepted, ErrorClass, ProviderError
@@ -175,7 +175,7 @@ class Walk:
         job, delivery = self._row("jobs") or {}, self._row("deliveries")
         with db.transaction() as connection:
             if step == "retried":
-                actions.retry(connection, [UUID(job["id"])], by="ada", why="looked")
+                job_acts.act(connection, "retry", [UUID(job["id"])], by="ada", why="looked")
             elif step == "cancelled":
                 connection.execute("SELECT cancel_job(%s)", (job["id"],))
             elif delivery and delivery["state"] in ("sending", "unconfirmed"):

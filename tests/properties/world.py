@@ -14,7 +14,7 @@ import pytest
 import services.cleanup.actors
 import services.delivery.actors
 import services.expiry.actors  # noqa: F401  # registers the actors
-from services.console import actions
+from services.console import job_acts
 from services.delivery import channels
 from services.delivery.channels import Prepared
 from services.delivery.providers import Accepted
@@ -129,7 +129,7 @@ class World:
     def retry(self, job: UUID) -> None:
         """Retry by hand."""
         with db.transaction() as connection:
-            actions.retry(connection, [job], by="ada", why="relay was down")
+            job_acts.act(connection, "retry", [job], by="ada", why="relay was down")
 
     def deliver(self, body: bytes) -> None:
         """Let a worker read a body."""
