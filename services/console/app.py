@@ -28,6 +28,7 @@ then "POST /acts/retry_job": Role.OPERATOR in ``access.ROLES``, and its form in 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,17 +37,21 @@ from fastapi import APIRouter, FastAPI, HTTPException, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
+from services.console import bulk_turns
 from services.console.web import (
     answers,
     audit,
+    bulk,
     cards,
     deliveries,
     forecast,
+    jobs,
     login,
     overview,
     pages,
     screens,
     sending,
+    standing,
     suppressions,
 )
 from services.console.web.access import Guarded, needed
@@ -56,7 +61,18 @@ from shared.body_limit import BodyLimit
 from shared.secret_files import SettingsError
 from shared.settings import settings
 
-__all__ = ["application", "audit", "cards", "deliveries", "forecast", "overview", "suppressions"]
+__all__ = [
+    "application",
+    "audit",
+    "bulk",
+    "cards",
+    "deliveries",
+    "forecast",
+    "jobs",
+    "overview",
+    "standing",
+    "suppressions",
+]
 
 LARGEST_BODY = 64 * 1024
 THREADS = 16
@@ -128,10 +144,13 @@ def running() -> Iterator[None]:
     db.stopping.clear()
     db.open_pool(THREADS)
     health.serve(Probe())
+    bulk_work = threading.Thread(target=bulk_turns.loop, args=(db.stopping,), name="bulk")
+    bulk_work.start()
     try:
         yield
     finally:
         db.stopping.set()
+        bulk_work.join()
         health.stop()
         db.close_pool()
         logs.get().info("console_stopped")

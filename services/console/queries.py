@@ -33,6 +33,15 @@ SELECT worker, queue, id, name, gift_card_id, attempt, started_at, lease_until, 
 FROM jobs WHERE state = 'running' ORDER BY worker, started_at LIMIT 1000
 """
 
+# What is due next, the soonest first.
+SOON: LiteralString = """
+SELECT id, name, queue, state, run_at, attempt, reason, gift_card_id, dedupe_key
+FROM unnest(%(queues)s::text[]) AS q (queue), generate_series(0, 2) AS p (priority), LATERAL (
+    SELECT j.id, j.name, j.state, j.run_at, j.attempt, j.reason, j.gift_card_id, j.dedupe_key FROM jobs j
+    WHERE j.queue = q.queue AND j.priority = p.priority AND state = 'scheduled' ORDER BY run_at LIMIT %(limit)s
+) due ORDER BY run_at, id LIMIT %(limit)s
+"""
+
 # A job's deliveries: those that it made or sends.
 DELIVERIES: LiteralString = """
 SELECT id, kind, channel, state, reason, attempts, kind || ' by ' || channel AS what, created_at, updated_at

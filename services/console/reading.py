@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 from apscheduler.triggers.cron import CronTrigger
 
-from services.console import queries, tables
+from services.console import queries, tables, timeline
 from services.console.searching import STATES, WORDS, Search, page
 from services.console.session import AsJson, ByName, ByQueue, IdOrKey, Limit, Refused, connected, known
 from shared import db
@@ -134,10 +134,7 @@ def job(id_or_key: IdOrKey, json: AsJson = False) -> None:
     Example: job cron:cleanup_expired_tokens:2026-11-24T02:00:00
     """
     with connected() as connection:
-        row = connection.execute(queries.JOB, {"id_or_key": id_or_key}).fetchone()
-        if row is None:
-            raise Refused(f"the job {id_or_key!r} is over, and its row was deleted by retention")
-        row["acts"] = connection.execute(queries.ACTS, {"id": row["id"]}).fetchall()
+        row = timeline.look(connection, id_or_key)
     if json:
         return tables.as_json(row)
     return tables.show_one(row, title=f"{row['name']}: {row['state']}")
@@ -175,14 +172,27 @@ def schedule(json: AsJson = False) -> None:
     Example: schedule
     """
     with connected() as connection:
-        ticks = {row["name"]: row for row in connection.execute(queries.TICKS)}
-        [clock] = connection.execute("SELECT clock_timestamp() AS now").fetchall()
-    rows = [
-        {"name": name, **line.model_dump(), "last_tick": ticks.get(name, {}).get("last_tick")}
-        | {"next": _next(line, clock["now"])}
+        rows = timetable(connection)
+    tables.show(rows, SCHEDULE, title="schedule", json=json)
+
+
+def timetable(connection: db.Connection) -> list[dict[str, Any]]:
+    """Give each cron line with ``last_tick``, ``next`` and ``overdue``: ticks that have come and were not fired."""
+    ticks = {row["name"]: row["last_tick"] for row in connection.execute(queries.TICKS)}
+    [clock] = connection.execute("SELECT clock_timestamp() AS now").fetchall()
+    return [
+        {"name": name, **line.model_dump(), "last_tick": ticks.get(name)}
+        | {"next": _next(line, clock["now"]), "overdue": _overdue(line, ticks.get(name), clock["now"])}
         for name, line in settings().timetable.items()
     ]
-    tables.show(rows, SCHEDULE, title="schedule", json=json)
+
+
+def _overdue(line: CronLine, last: datetime | None, now: datetime) -> int:
+    """Count the ticks since the last one, up to a hundred."""
+    missed = 0
+    while last and missed < 100 and (last := _next(line, last + timedelta(seconds=1))) and last <= now:
+        missed += 1
+    return missed
 
 
 def _next(line: CronLine, now: datetime) -> datetime | None:

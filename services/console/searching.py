@@ -20,13 +20,15 @@ from shared.messages import MESSAGES, QUEUES
 
 ENDED = ["succeeded", "skipped", "failed", "rejected", "cancelled"]
 STATES = ["scheduled", "queued", "running", *ENDED]
-# The words of BullMQ for them, and one for all that went wrong, each with whether the job's time must lie ahead.
+# The words of BullMQ for them, one for all that went wrong and one for all but what lies ahead; each with whether the
+# time of its jobs must lie ahead.
 WORDS: dict[str, tuple[list[str], bool | None]] = {
     "waiting": (["scheduled", "queued"], False),
     "delayed": (["scheduled"], True),
     "active": (["running"], None),
     "completed": (["succeeded", "skipped", "cancelled"], None),
     "unsuccessful": (["failed", "rejected"], None),
+    "past": (STATES, False),
 }
 # A skipped job has the inputs of its rule in this column.
 WITH_ERROR = ["scheduled", "queued", "failed", "rejected"]
@@ -73,7 +75,8 @@ JOIN jobs USING (id) ORDER BY found.at DESC, id DESC
 T = TypeVar("T")
 
 
-def _aware(at: datetime) -> datetime:
+def aware(at: datetime) -> datetime:
+    """Take a time without an offset for one in UTC."""
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -101,8 +104,8 @@ class Search(BaseModel):
     name: Optional[Text] = Field(None, description="A message, such as send_gift_card_email.")
     queue: Optional[Text] = None
     card: Optional[UUID] = Field(None, description="A gift card's id.")
-    since: Optional[Annotated[datetime, AfterValidator(_aware)]] = Field(None, description="Ended or due from then on.")
-    until: Optional[Annotated[datetime, AfterValidator(_aware)]] = Field(None, description="Ended or due up to then.")
+    since: Optional[Annotated[datetime, AfterValidator(aware)]] = Field(None, description="Ended or due from then on.")
+    until: Optional[Annotated[datetime, AfterValidator(aware)]] = Field(None, description="Ended or due up to then.")
     error: Optional[Annotated[str, Field(min_length=3, max_length=200)]] = Field(None, description="Part of its text.")
     reason: Optional[Text] = Field(None, description="Why it ended so, such as redeemed.")
 
@@ -179,6 +182,6 @@ def _cursor(row: dict[str, Any]) -> str:
 def _read(cursor: str) -> dict[str, Any]:
     try:
         at, _, job = urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return {"cursor_at": _aware(datetime.fromisoformat(at)), "cursor_id": UUID(job)}
+        return {"cursor_at": aware(datetime.fromisoformat(at)), "cursor_id": UUID(job)}
     except ValueError:
         raise Refused("this page's cursor is none of ours: begin again at the first page") from None

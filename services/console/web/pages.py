@@ -20,6 +20,11 @@ HERE = Path(__file__).parent.parent
 # What the menu shows, in this order, to whoever may see it.
 NAV = {
     "/": "Overview",
+    "/jobs": "Jobs",
+    "/failed": "Failed",
+    "/bulk": "Bulk",
+    "/workers": "Workers",
+    "/schedules": "Schedules",
     "/cards": "Cards",
     "/deliveries": "Deliveries",
     "/suppressions": "Suppressions",
@@ -28,9 +33,19 @@ NAV = {
 }
 # Tones of the words of state; see static/console.css.
 TONES = {
-    "good": ("succeeded", "sent", "delivered", "ACTIVE", "resumed"),
-    "busy": ("queued", "running", "sending", "scheduled", "will", "asked for", "made"),
-    "warn": ("skipped", "cancelled", "suppressed", "paused", "EXPIRED", "REDEEMED", "CANCELLED"),
+    "good": ("succeeded", "sent", "delivered", "ACTIVE", "resumed", "done"),
+    "busy": ("queued", "running", "sending", "scheduled", "will", "asked for", "made", "prepared"),
+    "warn": (
+        "skipped",
+        "cancelled",
+        "suppressed",
+        "paused",
+        "EXPIRED",
+        "REDEEMED",
+        "CANCELLED",
+        "aborted",
+        "discarded",
+    ),
     "bad": ("failed", "rejected", "bounced"),
     "unknown": ("unconfirmed",),
 }
