@@ -54,6 +54,7 @@ BUDGETS = [
         Budget(f"a process of {service} at work, MB", "i", f"{service}.largest_mb", most=120)
         for service in ("expiry", "delivery", "cleanup")
     ),
+    Budget("the slowest page of the console, p95 in ms", "l", "p95_ms", most=200),
     Budget("import of the publisher, median in ms", "k", "p50_ms", most=150),
 ]
 

@@ -12,7 +12,7 @@ ACTS: LiteralString = """
 SELECT at, who, action, reason, details FROM audit WHERE subject = %(id)s::text ORDER BY at, id
 """
 
-# Failed jobs by name and cause, the most frequent first: of the newest of each queue, and not those that were put away.
+# Failed jobs by name and cause, the most frequent 200: of the newest of each queue, and not those that were put away.
 # Of an error, its first line.
 FAILED: LiteralString = """
 SELECT name, reason, error_type, left(split_part(error, E'\n', 1), 200) AS error, count(*) AS jobs,
@@ -23,7 +23,7 @@ FROM unnest(%(queues)s::text[]) AS q (queue), LATERAL (
         AND (%(name)s::text IS NULL OR name = %(name)s)
     ORDER BY finished_at DESC LIMIT %(newest)s
 ) failed
-GROUP BY 1, 2, 3, 4 ORDER BY jobs DESC, last DESC
+GROUP BY 1, 2, 3, 4 ORDER BY jobs DESC, last DESC LIMIT 200
 """
 
 # What runs now, by who runs it. A worker without a job is in no row.
