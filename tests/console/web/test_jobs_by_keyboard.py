@@ -2,85 +2,63 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from services.console import bulk_turns
-from services.delivery.preview.chromium import PROGRAMS
-from tests import servers
 from tests.console.conftest import Made
-from tests.console.web.conftest import PASSWORD
-from tests.kinds import Eventually, JobOf, Setting, Sql
+from tests.console.web.browsers import Visit, chromium, served, visiting
+from tests.kinds import Eventually, JobOf, Sql
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
 
 MAIL = "send_gift_card_email"
-SCREENS = ("/jobs", "/failed", "/bulk", "/workers", "/schedules")
 TABS = 200
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        servers.give_up("no Chromium for tests: install the package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+def window() -> Iterator[Browser]:
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
-def address(app: FastAPI, setting: Setting) -> Iterator[str]:
-    """Serve the console on a free port, with its thread for acts on many jobs."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        setting(console_url=url)
-        server, stop = uvicorn.Server(uvicorn.Config(app, log_config=None)), threading.Event()
-        threads = [
-            threading.Thread(target=server.run, args=([listening],)),
-            threading.Thread(target=bulk_turns.loop, args=(stop,)),
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            yield url
-        finally:
-            server.should_exit = True
-            stop.set()
-            for thread in threads:
-                thread.join()
+def url(app: FastAPI) -> Iterator[str]:
+    """Serve the console, with its thread for acts on many jobs."""
+    stop = threading.Event()
+    work = threading.Thread(target=bulk_turns.loop, args=(stop,))
+    with served(app) as address:
+        work.start()
+        yield address
+        stop.set()
+        work.join()
 
 
 @contextmanager
-def opened(chromium: Browser, url: str, **look: Any) -> Iterator[Page]:
-    """Sign in as an operator, by keyboard; at the end no script may have failed and nothing been refused."""
-    context = chromium.new_context(base_url=url, **look)
-    page, wrong = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    page.goto("/login")
-    typed(page, "login", "otto")
-    typed(page, "password", PASSWORD)
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda at: "/login" not in at)
-    yield page
-    context.close()
-    assert wrong == []
+def opened(window: Browser, url: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Visit]:
+    """Sign in as an operator; at the end nothing may have gone wrong unseen."""
+    with visiting(window, url, width=width, scheme=scheme) as visit:
+        visit.page.context.set_default_timeout(60_000)
+        visit.sign_in("otto")
+        yield visit
+        assert visit.wrong == []
 
 
 @pytest.fixture
-def page(chromium: Browser, address: str) -> Iterator[Page]:
-    with opened(chromium, address) as page:
-        yield page
+def visit(window: Browser, url: str) -> Iterator[Visit]:
+    with opened(window, url) as visit:
+        yield visit
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    return visit.page
 
 
 def reach(page: Page, selector: str, key: str = "Tab") -> None:
@@ -111,10 +89,10 @@ def act(page: Page, name: str, reason: str = "relay was down", **fields: str) ->
         page.keyboard.press("Enter")
 
 
-def test_a_search_is_typed_and_stands_in_the_address(page: Page, made: Made) -> None:
+def test_a_search_is_typed_and_stands_in_the_address(visit: Visit, page: Page, made: Made) -> None:
     wanted = made("failed", message=MAIL, error_type="TimeoutError", error="smtp.py:1 refused")
     other = made("failed", message=MAIL, error_type="TimeoutError", error="smtp.py:1 full")
-    page.goto("/jobs")
+    visit.go("/jobs")
     expect(page.get_by_text(str(other))).to_be_visible()
 
     typed(page, "error", "refused")
@@ -136,9 +114,11 @@ def test_a_search_is_typed_and_stands_in_the_address(page: Page, made: Made) -> 
         ("cancel_job", "scheduled", "cancelled"),
     ],
 )
-def test_one_job_is_acted_on(page: Page, made: Made, job: JobOf, sql: Sql, name: str, state: str, after: str) -> None:
+def test_one_job_is_acted_on(
+    visit: Visit, page: Page, made: Made, job: JobOf, sql: Sql, name: str, state: str, after: str
+) -> None:
     job_id = made(state, run_at=datetime.now(UTC) + timedelta(days=1))
-    page.goto(f"/jobs/{job_id}")
+    visit.go(f"/jobs/{job_id}")
 
     act(page, name)
 
@@ -147,9 +127,9 @@ def test_one_job_is_acted_on(page: Page, made: Made, job: JobOf, sql: Sql, name:
     assert [(row["who"], row["reason"]) for row in sql("SELECT who, reason FROM audit")] == [("otto", "relay was down")]
 
 
-def test_a_job_is_moved_and_promoted(page: Page, made: Made, job: JobOf) -> None:
+def test_a_job_is_moved_and_promoted(visit: Visit, page: Page, made: Made, job: JobOf) -> None:
     job_id = made("scheduled", run_at=datetime.now(UTC) + timedelta(days=1))
-    page.goto(f"/jobs/{job_id}")
+    visit.go(f"/jobs/{job_id}")
 
     reach(page, "details:has(form[action='/acts/move_job']) > summary")
     page.keyboard.press("Enter")
@@ -169,10 +149,10 @@ def test_a_job_is_moved_and_promoted(page: Page, made: Made, job: JobOf) -> None
 
 
 def test_selected_jobs_are_shown_confirmed_by_their_number_and_followed_to_the_end(
-    page: Page, made: Made, job: JobOf, eventually: Eventually
+    visit: Visit, page: Page, made: Made, job: JobOf, eventually: Eventually
 ) -> None:
     one, two = made("failed", attempt=1), made("failed", attempt=1)
-    page.goto("/jobs?state=failed")
+    visit.go("/jobs?state=failed")
 
     reach(page, f"input[value='{one}']")
     page.keyboard.press("Space")
@@ -188,10 +168,12 @@ def test_selected_jobs_are_shown_confirmed_by_their_number_and_followed_to_the_e
     assert (job(one)["state"], job(two)["state"]) == ("scheduled", "failed")
 
 
-def test_a_group_of_failures_is_put_away_and_one_in_the_middle_aborted(page: Page, made: Made, sql: Sql) -> None:
+def test_a_group_of_failures_is_put_away_and_one_in_the_middle_aborted(
+    visit: Visit, page: Page, made: Made, sql: Sql
+) -> None:
     for _ in range(3):
         made("failed", reason="retries_exhausted", error_type="TimeoutError", error="smtp.py:1 send", attempt=1)
-    page.goto("/failed")
+    visit.go("/failed")
 
     reach(page, "form:has([name=act][value=discard]) button")
     with page.expect_navigation():
@@ -207,8 +189,8 @@ def test_a_group_of_failures_is_put_away_and_one_in_the_middle_aborted(page: Pag
     assert left["jobs"] > 0
 
 
-def test_a_line_of_the_timetable_is_run_now(page: Page, sql: Sql) -> None:
-    page.goto("/schedules")
+def test_a_line_of_the_timetable_is_run_now(visit: Visit, page: Page, sql: Sql) -> None:
+    visit.go("/schedules")
 
     act(page, "run_now")
 
@@ -216,20 +198,25 @@ def test_a_line_of_the_timetable_is_run_now(page: Page, sql: Sql) -> None:
     assert len(sql("SELECT FROM jobs WHERE source = 'console'")) == 1
 
 
-@pytest.mark.parametrize("look", ["light", "dark"])
-def test_on_a_phone_no_page_is_wider_than_the_screen(chromium: Browser, address: str, made: Made, look: Any) -> None:
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "dark")])
+def test_full_pages_are_accessible_and_no_wider_than_the_screen(
+    window: Browser, url: str, made: Made, width: int, scheme: str
+) -> None:
     failed = made("failed", reason="retries_exhausted", error_type="TimeoutError", error="a very long line " * 20)
-    made("running", worker="a-very-long-name-of-a-pod-7d9f8a526c1e:12", started_at="now", lease_until="now")
+    running = made("running", worker="a-very-long-name-of-a-pod-7d9f8a526c1e:12", started_at="now", lease_until="now")
+    made("scheduled", run_at=datetime.now(UTC) + timedelta(days=1))
 
-    with opened(chromium, address, viewport={"width": 360, "height": 740}, color_scheme=look) as page:
-        for path in (*SCREENS, f"/jobs/{failed}"):
-            page.goto(path)
-            width = page.evaluate("document.documentElement.scrollWidth")
-            assert width <= 360, f"{path} is {width} wide"
+    with opened(window, url, width=width, scheme=scheme) as visit:
+        visit.go("/failed")
+        visit.page.get_by_role("button", name="Retry all of these").click()
+        bulk = visit.page.url.removeprefix(url)
+        for path in ("/jobs?state=", f"/jobs/{failed}", f"/jobs/{running}", "/workers", "/schedules", "/bulk", bulk):
+            visit.go(path)
+            assert (path, visit.inaccessible(), visit.overflows()) == (path, [], False)
 
 
-def test_what_others_do_is_seen_without_a_touch(page: Page, made: Made) -> None:
-    page.goto("/workers")
+def test_what_others_do_is_seen_without_a_touch(visit: Visit, page: Page, made: Made) -> None:
+    visit.go("/workers")
     expect(page.get_by_text("No job runs just now.")).to_be_visible()
 
     made("running", worker="pod-7:12", started_at="now", lease_until="now")
