@@ -53,6 +53,7 @@ from services.console.web import (
     sending,
     standing,
     suppressions,
+    templates,
 )
 from services.console.web.access import Guarded, needed
 from services.console.web.shields import Shields
@@ -72,6 +73,7 @@ __all__ = [
     "overview",
     "standing",
     "suppressions",
+    "templates",
 ]
 
 LARGEST_BODY = 64 * 1024

@@ -146,6 +146,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give the command, as on a machine without Chromium whose user cannot install it, for one language."""
     command = pytest.importorskip("services.delivery.preview.__main__", exc_type=ImportError)
     monkeypatch.setattr(command, "FOLDER", tmp_path / "out")
+    monkeypatch.setattr(command, "FOR_CONSOLE", tmp_path / "shown")
     monkeypatch.setattr(command, "messages", lambda: [m for m in MESSAGES.values() if m.language == "ja"])
     monkeypatch.setattr(chromium, "program", lambda: None)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
@@ -164,10 +165,11 @@ def test_without_chromium_there_are_pages_texts_and_a_line_that_says_why(
     sheet = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert 'href="ja/gift_undeliverable.rtl.html"' in sheet
     assert ".png" not in sheet
+    assert len(list((tmp_path / "shown" / "ja").iterdir())) == 6  # the usual sample alone, as text and HTML
 
 
 def test_a_failed_check_is_named_and_ends_with_status_1(
-    command: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(command, "messages", lambda: [with_mail(GIFT, subject="x" * 79)])
 
@@ -175,6 +177,7 @@ def test_a_failed_check_is_named_and_ends_with_status_1(
 
     assert status == 1
     assert "subject en/gift_card: the subject has 79 characters" in capsys.readouterr().out
+    assert not (tmp_path / "shown").exists()
 
 
 @pytest.mark.skipif(not chromium.program(), reason="Chromium is not installed")

@@ -44,6 +44,8 @@ ROLES: dict[str, Role | None] = {
     "GET /deliveries": Role.VIEWER,
     "GET /suppressions": Role.VIEWER,
     "GET /audit": Role.VIEWER,
+    "GET /templates": Role.VIEWER,
+    "GET /templates/{language}/{template}": Role.VIEWER,
     # acts
     "POST /acts/pause_queue": Role.OPERATOR,
     "POST /acts/resume_queue": Role.OPERATOR,

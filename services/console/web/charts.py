@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 WIDTH, HEIGHT = 360, 64
@@ -30,10 +31,12 @@ def stacked(rows: Sequence[Mapping[str, Any]], parts: Sequence[str]) -> dict[str
 
 def line(rows: Sequence[Mapping[str, Any]], part: str, top: float) -> list[str]:
     """Give the points of a line, as SVG wants them: a new line after each row that has no value."""
-    step, lines, run = WIDTH / max(len(rows), 1), list[str](), list[str]()
-    for n, row in enumerate(rows):
-        if row[part] is None:
-            lines, run = [*lines, " ".join(run)], []
-        else:
-            run.append(f"{(n + 0.5) * step:.1f},{HEIGHT - 2 - (HEIGHT - 4) * row[part] / top:.1f}")
-    return [points for points in [*lines, " ".join(run)] if points]
+    step, lines = WIDTH / max(len(rows), 1), list[str]()
+    for there, run in groupby(enumerate(rows), key=lambda numbered: numbered[1][part] is not None):
+        if there:
+            points = [((n + 0.5) * step, HEIGHT - 2 - (HEIGHT - 4) * row[part] / top) for n, row in run]
+            if len(points) == 1:  # one point would not be seen
+                [(x, y)] = points
+                points = [(x - step * 0.35, y), (x + step * 0.35, y)]
+            lines.append(" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
+    return lines

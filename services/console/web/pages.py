@@ -28,6 +28,7 @@ NAV = {
     "/cards": "Cards",
     "/deliveries": "Deliveries",
     "/suppressions": "Suppressions",
+    "/templates": "Templates",
     "/forecast": "Forecast",
     "/audit": "Audit",
 }

@@ -20,12 +20,14 @@ from services.delivery.preview.files import shoot, write, write_sheet
 from services.delivery.preview.samples import Message, messages
 
 FOLDER = Path(".local/templates")
+# What the console shows: it may not import this service, so a test compares these files with the templates.
+FOR_CONSOLE = Path("services/console/previews")
 FONTS = {"Japanese": (":lang=ja", "fonts-noto-cjk"), "emoji": (":lang=und-zsye", "fonts-noto-color-emoji")}
 console = Console(highlight=False)
 
 
 def main() -> int:
-    """Render, take pictures, check, and say what came of it."""
+    """Render, take pictures, check, and say what came of it; the console gets what is good."""
     everything = list(messages())
     shutil.rmtree(FOLDER, ignore_errors=True)
     program = _chromium()
@@ -34,7 +36,12 @@ def main() -> int:
     problems = _problems(everything) | ({"width": too_wide} if program else {})
     _report(problems, len(everything))
     console.print(f"{len(everything)} messages to look at: {sheet}")
-    return 1 if any(problems.values()) else 0
+    if any(problems.values()):
+        return 1
+    for message in everything:
+        if message.sample == "usual":
+            write(message, FOR_CONSOLE)
+    return 0
 
 
 def _written(everything: list[Message], program: str | None) -> list[str]:

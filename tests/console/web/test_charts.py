@@ -67,7 +67,7 @@ def test_bars_fill_the_height_and_what_is_not_nothing_is_seen() -> None:
 def test_a_line_breaks_where_there_is_nothing() -> None:
     rows: list[dict[str, float | None]] = [{"s": 1.0}, {"s": None}, {"s": 0.0}, {"s": 1.0}]
 
-    assert charts.line(rows, "s", 1.0) == ["45.0,2.0", "225.0,62.0 315.0,2.0"]
+    assert charts.line(rows, "s", 1.0) == ["13.5,2.0 76.5,2.0", "225.0,62.0 315.0,2.0"]
 
 
 @pytest.mark.parametrize(
