@@ -108,7 +108,7 @@ def run(envelope: Envelope, again: bool = False) -> None:  # what a Dramatiq mes
     elif job.state == "scheduled":
         _park(job, envelope)
     else:
-        _run_claimed(job, envelope.message)
+        _run_claimed(job, envelope)
 
 
 def _park(job: Job, envelope: Envelope) -> None:
@@ -171,7 +171,7 @@ def _do_together(
         job.state = "succeeded"
 
 
-def _run_claimed(job: Job, message: Message) -> None:
+def _run_claimed(job: Job, envelope: Envelope) -> None:
     started = time.monotonic()
     if job.started_at:
         metrics.lateness_seconds.labels(job.queue).observe(max(0, (job.started_at - job.run_at).total_seconds()))
@@ -179,10 +179,11 @@ def _run_claimed(job: Job, message: Message) -> None:
     leases.hold(job)
     try:
         with metrics.running.labels(job.queue).track_inprogress():
-            outcome, reason = attempt.run(job, lambda: FUNCTIONS[job.name](message, job))
+            outcome, reason = attempt.run(job, lambda: FUNCTIONS[job.name](envelope.message, job))
     finally:
         leases.release(job)
-    metrics.job_seconds.labels(job.queue, job.name).observe(time.monotonic() - started)
+    exemplar = {"trace_id": envelope.traceparent.split("-")[1]} if envelope.traceparent else None
+    metrics.job_seconds.labels(job.queue, job.name).observe(time.monotonic() - started, exemplar)
     _report(job, outcome, reason)
 
 

@@ -73,6 +73,11 @@ def close_pool() -> None:
             _pool = None
 
 
+def pool_stats() -> dict[str, int]:
+    """Say how this process's pool is used, in psycopg_pool's names; nothing without one."""
+    return _pool.get_stats() if _pool else {}
+
+
 @contextmanager
 def transaction() -> Iterator[Connection]:
     """Give a connection in a transaction of its own: committed at the end, rolled back on any error.

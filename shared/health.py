@@ -7,9 +7,10 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
-from shared import db, logs
+from shared import db, itself, logs
 from shared.settings import settings
 
 _server: ThreadingHTTPServer | None = None
@@ -67,6 +68,7 @@ def serve(probe: Probe) -> int:
             continue
     else:
         raise SystemExit(f"no free port from {first} to {first + 19}: set JOBS_HTTP_PORT")
+    itself.register()
     threading.Thread(target=_server.serve_forever, name="health", daemon=True).start()
     logs.get().info("listening", host=host, port=_server.server_port)
     return _server.server_port
@@ -87,7 +89,8 @@ def _handler(probe: Probe) -> type[BaseHTTPRequestHandler]:
             answers: dict[str, Callable[[], list[str]]] = {"/livez": probe.dead, "/readyz": probe.missing}
             path = self.path.split("?")[0]
             if path == "/metrics":
-                self._answer(200, generate_latest(), CONTENT_TYPE_LATEST)
+                encode, kind = choose_encoder(self.headers.get("Accept", ""))  # exemplars exist in OpenMetrics only
+                self._answer(200, encode(REGISTRY), kind)
             elif path in answers:
                 wrong = answers[path]()
                 self._answer(503 if wrong else 200, (", ".join(wrong) or "ok").encode() + b"\n", "text/plain")

@@ -20,6 +20,12 @@ relay_batch_seconds = Histogram("relay_batch_seconds", "One batch: claim, publis
 ticks = Counter("schedule_ticks", "Cron ticks turned into jobs by this scheduler.", ["schedule"])
 attempts = Counter("delivery_attempts", "Calls to providers by class of result.", ["channel", "result"])
 breaker_open = Gauge("breaker_open", "1 while nothing is sent through a provider.", ["provider"])
+provider_seconds = Histogram(
+    "delivery_provider_seconds",
+    "One call to a provider, until its answer or our patience ends.",
+    ["channel"],
+    buckets=_BUCKETS,
+)
 unconfirmed = Counter("delivery_unconfirmed", "Sends whose outcome the provider did not tell.", ["channel"])
 provider_reports = Counter("provider_reports", "What providers said of messages.", ["provider", "kind", "outcome"])
 webhooks_refused = Counter("webhook_requests_refused", "Requests that no provider of ours made.", ["route", "reason"])

@@ -79,7 +79,7 @@ GRANTS: Grants = {
         "events": "SELECT, INSERT, UPDATE (published_at, number)",
         "event_sequences": "SELECT, INSERT, UPDATE",
         "deliveries": "SELECT, UPDATE (state, reason, updated_at)",
-        "gift_cards": "SELECT (currency, balance, expiry_hold)",
+        "gift_cards": "SELECT (currency, balance, status, expiry_hold)",
         **dict.fromkeys(["queue_controls", "breakers", "brakes", "invariant_checks"], "SELECT"),
         "enqueue_job()": "EXECUTE",
     },

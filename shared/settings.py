@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     )
     http_port: int = Field(default=9191, ge=0, le=65535, description="Their port; the next free one if taken; 0: any.")
 
+    build_version: str = Field(default="dev", description="What was built, for /metrics; images set it.")
+    build_revision: str = Field(default="unknown", description="Of which commit; images set it.")
+
     lease_s: float = Field(default=60, gt=0, description="How long a silent worker keeps a job before it is rescued.")
     shutdown_grace_s: float = Field(default=25, ge=0, description="How long running jobs may finish after SIGTERM.")
     statement_timeout_s: float = Field(default=30, gt=0, description="Longest SQL statement of a job.")

@@ -150,6 +150,11 @@ DELIVERY = Board(
             "percentunit",
         ),
         Panel(
+            "A provider's answer, 95 of 100 within",
+            {"{{channel}}": _quantile(0.95, "delivery_provider_seconds", "channel")},
+            "s",
+        ),
+        Panel(
             "Outcome unknown within an hour",
             {"{{channel}}": _or_none("sum by (channel) (increase(delivery_unconfirmed_total[1h]))")},
             alert="OutcomeUnknown",
@@ -186,6 +191,7 @@ MONEY = Board(
         Panel(
             "Cards expired within a day", {"{{currency}}": "sum by (currency) (increase(gift_cards_expired_total[1d]))"}
         ),
+        Panel("Owed on cards", {"{{currency}}": "max by (currency) (gift_cards_outstanding_value)"}),
         Panel(
             "On cards whose gift reached nobody",
             {"{{currency}}": _or_none("max by (currency) (gift_cards_unreached_value)")},
@@ -242,6 +248,13 @@ SERVERS = Board(
             alert="BrokerAlarm",
         ),
         Panel("Connections to PostgreSQL", {"all": "max(database_connections)"}),
+        Panel(
+            "Pools of the services",
+            {
+                "{{state}}": "sum by (state) (database_pool_connections)",
+                "waiting": "sum(database_pool_waiting)",
+            },
+        ),
         Panel("Transactions a second", {"{{end}}": f"max by (end) (rate(database_transactions{_NOW}))"}, "reqps"),
         Panel("Size of the database", {"all": "max(database_size_bytes)"}, "bytes"),
         Panel("Deadlocks within an hour", {"all": "max(delta(database_deadlocks[1h]))"}),

@@ -137,7 +137,8 @@ def _call(
         if time.monotonic() - began > settings().lease_s / 2:
             raise StaleJob  # this process was stopped meanwhile; another one has the job by now
         try:
-            accepted = discreetly(card, channel.send, provider, prepared.payload, to, delivery)
+            with metrics.provider_seconds.labels(channel.name).time():
+                accepted = discreetly(card, channel.send, provider, prepared.payload, to, delivery)
         except ProviderError as error:
             failpoint("refused")
             refusal = error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import LiteralString
 
 from prometheus_client import REGISTRY
@@ -15,17 +16,23 @@ from shared import db
 from shared.counts import counts
 
 CACHE_S = 5
+SLOW_S = 600  # for what reads every card
 STATES = ("waiting", "active", "delayed", "completed", "failed", "paused")
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A gauge and the query that answers it: one row per set of labels, in their order, and the value last."""
+    """A gauge and the query that answers it: one row per set of labels, in their order, and the value last.
+
+    Parameters:
+        every_s: how long an answer is good for.
+    """
 
     name: str
     help: str
     labels: tuple[str, ...]
     query: LiteralString
+    every_s: float = CACHE_S
 
 
 HELD = [
@@ -34,6 +41,13 @@ HELD = [
         "Money on cards that are due and whose gift reached nobody, in major units.",
         ("currency",),
         "SELECT currency, sum(balance) FROM gift_cards WHERE expiry_hold = 'unreached' GROUP BY currency",
+    ),
+    Gauge(
+        "gift_cards_outstanding_value",
+        "Money that cards are still good for, in major units: what the shop owes.",
+        ("currency",),
+        "SELECT currency, sum(balance) FROM gift_cards WHERE status IN ('PENDING', 'ACTIVE') GROUP BY currency",
+        SLOW_S,
     ),
     Gauge(
         "deliveries_open",
@@ -103,19 +117,25 @@ class Asked(Collector):
     """Gauges asked of PostgreSQL at most every few seconds; the last known ones while it is away."""
 
     def __init__(self) -> None:
-        self._families: list[GaugeMetricFamily] = []
-        self._read_at = float("-inf")
+        self._families: dict[str, list[GaugeMetricFamily]] = {}
+        self._read_at: dict[str, float] = {}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Give the gauges."""
-        if time.monotonic() - self._read_at > CACHE_S:
-            try:
-                with db.transaction() as connection:
-                    self._families = [*_queues(connection), *(_held(connection, gauge) for gauge in HELD)]
-                self._read_at = time.monotonic()
-            except db.AWAY:
-                pass
-        yield from self._families
+        try:
+            with db.transaction() as connection:
+                self._ask("queues", CACHE_S, partial(_queues, connection))
+                for gauge in HELD:
+                    self._ask(gauge.name, gauge.every_s, partial(_held, connection, gauge))
+        except db.AWAY:
+            pass
+        for families in self._families.values():
+            yield from families
+
+    def _ask(self, name: str, every_s: float, ask: Callable[[], list[GaugeMetricFamily]]) -> None:
+        if time.monotonic() > self._read_at.get(name, float("-inf")) + every_s:
+            self._families[name] = ask()
+            self._read_at[name] = time.monotonic()
 
 
 def _queues(connection: db.Connection) -> list[GaugeMetricFamily]:
@@ -128,12 +148,12 @@ def _queues(connection: db.Connection) -> list[GaugeMetricFamily]:
     return [jobs, oldest]
 
 
-def _held(connection: db.Connection, gauge: Gauge) -> GaugeMetricFamily:
+def _held(connection: db.Connection, gauge: Gauge) -> list[GaugeMetricFamily]:
     family = GaugeMetricFamily(gauge.name, gauge.help, labels=list(gauge.labels))
     for row in connection.execute(gauge.query):
         *labels, value = row.values()
         family.add_metric(labels, float(value))
-    return family
+    return [family]
 
 
 def register() -> None:

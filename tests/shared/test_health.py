@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
@@ -17,6 +18,7 @@ from services.scheduler.counts import Asked
 from shared import db, health
 from shared.messages import ExpireGiftCard
 from shared.publisher import Publisher
+from shared.wire import Envelope
 from tests.cable import Cable
 from tests.kinds import Deliver, Eventually, Setting, Sql, StartWorker
 from tests.shared.conftest import Acting
@@ -187,6 +189,46 @@ def test_what_is_held_is_counted_until_somebody_decides(database: str, sql: Sql,
     found = {s.name: (s.labels, s.value) for family in Asked().collect() for s in family.samples[:1]}
 
     assert found["gift_cards_unreached_value"] == ({"currency": "EUR"}, 12.5)
+    assert found["gift_cards_outstanding_value"] == ({"currency": "EUR"}, 12.5)
     assert found["deliveries_open"] == ({"channel": "email", "reason": "held"}, 1)
     assert found["breakers_open"] == ({"provider": "twilio"}, 1)
     assert found["brakes_pulled"] == ({"name": "expiry"}, 1)
+
+
+def test_only_what_can_still_be_spent_is_owed_and_it_is_counted_now_and_then(
+    database: str, sql: Sql, card: Any
+) -> None:
+    cards = {status: card("12.50") for status in ("PENDING", "ACTIVE", "CANCELLED")}
+    for status, card_id in cards.items():
+        sql("UPDATE gift_cards SET status = %s WHERE id = %s", status, card_id)
+    asked = Asked()
+
+    def owed() -> float:
+        return next(s.value for family in asked.collect() for s in family.samples if "outstanding" in s.name)
+
+    assert owed() == 25
+    card("5.00")
+    asked._read_at.update(dict.fromkeys(asked._read_at, 0.0) | {"gift_cards_outstanding_value": time.monotonic()})
+    assert owed() == 25
+
+
+def test_a_process_says_what_was_built_and_how_its_pool_is_used(served: Any, setting: Setting) -> None:
+    setting(http_port=0, build_version="1.2.3", build_revision="abc")
+    with db.transaction():
+        page = get(served.port, "/metrics")[1]
+
+    assert 'giftcard_jobs_build_info{python="3.' in page
+    assert 'revision="abc",version="1.2.3"} 1.0' in page
+    assert 'database_pool_connections{state="used"} 1.0' in page
+
+
+def test_a_duration_leads_to_its_trace(served: Any, acting: Acting, deliver: Deliver) -> None:
+    trace_id = uuid4().hex
+    acting(lambda *_: None)
+
+    deliver(Envelope(ExpireGiftCard(gift_card_id=uuid4()), traceparent=f"00-{trace_id}-00f067aa0ba902b7-01"))
+
+    asked = Request(f"http://127.0.0.1:{served.port}/metrics", headers={"Accept": "application/openmetrics-text"})
+    with urlopen(asked) as answer:  # noqa: S310  # loopback
+        page = answer.read().decode()
+    assert f'# {{trace_id="{trace_id}"}}' in page
