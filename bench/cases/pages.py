@@ -134,7 +134,8 @@ def _looks(client: httpx2.Client, path: str) -> list[float]:
         answer = client.get(path)
         ms.append(1000 * (time.perf_counter() - began))
         if answer.status_code != 200:
-            raise Unmeasured(f"{path} answered {answer.status_code}")
+            said = answer.text.partition("<h1>")[2].partition("</main>")[0]
+            raise Unmeasured(f"{path} answered {answer.status_code} {' '.join(said.split())}")
     return ms[1:]
 
 
