@@ -110,8 +110,9 @@ def test_the_sql_on_a_page_runs(page: str, database: str, card: Issue) -> None:
     card(id=CARD)
 
     with psycopg.connect(database, autocommit=True) as connection:
-        for statements in blocks(page, "sql"):
-            connection.execute(statements.encode())
+        for block in blocks(page, "sql"):
+            for statement in block.split(";\n"):  # one at a time, as psql does
+                connection.execute(statement.encode())
 
 
 def test_every_console_command_on_a_page_exists() -> None:

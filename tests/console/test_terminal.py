@@ -7,7 +7,7 @@ import pytest
 from tests.console.conftest import Cli, Made
 
 # Clear the screen, a new line with a forged row, a title of the window, words from right to left, rich's own markup.
-HOSTILE = "\x1b[2J\x1b]0;mine\x07\n  succeeded\u202edeliaf\x9b31m[red]x[/red][link=https://x]y"
+HOSTILE = "\x1b[2J\x1b]0;mine\x07[red]x[/red][link=https://x]y\n  succeeded\u202edeliaf\x9b31m"
 
 
 @pytest.mark.parametrize("command", ["jobs", "job", "failed", "rejected"])
