@@ -17,7 +17,7 @@ from tests.console.conftest import Sent
 from tests.console.web.conftest import Browser
 from tests.kinds import Issue
 
-EXAMPLES = 400
+EXAMPLES = 1000
 
 
 def test_every_path_of_the_api_is_described(app: FastAPI, browser: Browser) -> None:
