@@ -9,7 +9,7 @@ from shared.messages import QUEUES
 
 # Waiting means due or in the broker. Each count stops at %(most)s, if there is one, so that its cost has an end, too.
 # The clock is asked in a query of its own: no index is searched by what may change from row to row. The order
-# keeps to the index where the statistics would not.
+# keeps to the index where the statistics would not, and so does its own condition said again.
 COUNTS: LiteralString = """
 SELECT q.queue,
     (SELECT count(*) FROM (SELECT FROM jobs j WHERE j.queue = q.queue AND state = 'queued' LIMIT %(most)s) few)
@@ -20,10 +20,14 @@ SELECT q.queue,
     (SELECT count(*) FROM generate_series(0, 2) p, LATERAL (SELECT FROM jobs j
      WHERE j.queue = q.queue AND priority = p AND state = 'scheduled' AND run_at > (SELECT clock_timestamp())
      ORDER BY run_at LIMIT %(most)s) few) AS delayed,
-    (SELECT count(*) FROM (SELECT FROM jobs j
-     WHERE j.queue = q.queue AND state IN ('succeeded', 'skipped', 'cancelled') LIMIT %(most)s) few) AS completed,
-    (SELECT count(*) FROM (SELECT FROM jobs j
-     WHERE j.queue = q.queue AND state IN ('failed', 'rejected') LIMIT %(most)s) few) AS failed,
+    (SELECT least(%(most)s, count(*)) FROM unnest(ARRAY['succeeded', 'skipped', 'cancelled']) s, LATERAL (
+     SELECT FROM jobs j WHERE j.queue = q.queue AND state = s
+         AND state IN ('succeeded', 'skipped', 'failed', 'rejected', 'cancelled')
+     ORDER BY finished_at LIMIT %(most)s) few) AS completed,
+    (SELECT least(%(most)s, count(*)) FROM unnest(ARRAY['failed', 'rejected']) s, LATERAL (
+     SELECT FROM jobs j WHERE j.queue = q.queue AND state = s
+         AND state IN ('succeeded', 'skipped', 'failed', 'rejected', 'cancelled')
+     ORDER BY finished_at LIMIT %(most)s) few) AS failed,
     EXISTS (SELECT FROM queue_controls c WHERE c.queue = q.queue AND paused_at IS NOT NULL)::integer AS paused,
     greatest(0, extract(epoch FROM clock_timestamp() - least(
         (SELECT min(first) FROM generate_series(0, 2) p, LATERAL (SELECT min(run_at) AS first FROM jobs j

@@ -220,9 +220,7 @@ def test_a_process_says_what_was_built_and_how_its_pool_is_used(served: Any, set
 
     assert 'giftcard_jobs_build_info{python="3.' in page
     assert 'revision="abc",version="1.2.3"} 1.0' in page
-    assert re.search(
-        r'^database_pool_connections\{state="used"\} [1-9]', page, re.MULTILINE
-    )  # also one that just opens
+    assert re.search(r'^database_pool_connections\{state="used"\} [1-9]', page, re.MULTILINE)
 
 
 def test_a_duration_leads_to_its_trace(served: Any, acting: Acting, deliver: Deliver) -> None:
