@@ -25,7 +25,8 @@ def look(connection: db.Connection, id_or_key: str) -> dict[str, Any]:
     if row is None:
         raise Refused(f"the job {id_or_key!r} is over, and its row was deleted by retention")
     acts = connection.execute(queries.ACTS, {"id": row["id"]}).fetchall()
-    given = {"card": row["gift_card_id"], "job": row["id"], "delivery": str(row["data"].get("delivery_id"))}
+    data = row["data"] if isinstance(row["data"], dict) else {}  # what was rejected may be anything
+    given = {"card": row["gift_card_id"], "job": row["id"], "delivery": str(data.get("delivery_id"))}
     deliveries = connection.execute(queries.DELIVERIES, given).fetchall()
     events = [*_own(row), *_acts(acts), *_sent(deliveries)]
     ended = {"did": row["state"], "what": row["name"], "reason": row["reason"], "facts": {"error": row["error"]}}

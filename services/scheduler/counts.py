@@ -136,6 +136,8 @@ class Asked(Collector):
         if time.monotonic() > self._read_at.get(name, float("-inf")) + every_s:
             self._families[name] = ask()
             self._read_at[name] = time.monotonic()
+            if not any(family.samples for family in self._families[name]):
+                del self._read_at[name]  # an answer may come at any moment, and asking for none is cheap
 
 
 def _queues(connection: db.Connection) -> list[GaugeMetricFamily]:

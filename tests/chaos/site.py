@@ -169,7 +169,7 @@ def _prepare(directory: Path) -> tuple[Site, dict[str, list[int]]]:
     database.migrate(url)
     amqp, api = rabbitmq.start(directory / "rabbitmq"), rabbitmq.management_url(directory / "rabbitmq", password=True)
     lines = [f"line-{line}" for line in LINES]
-    ports = state.ports(directory, "smtp", "outside", "reports", "orders", *lines, *MODULES)
+    ports = state.ports(directory, "smtp", "outside", "reports", "pages", "orders", *lines, *MODULES)
     targets = (make_url(url).port, make_url(amqp).port, ports["smtp"], ports["outside"])
     ways = {line: [ports[f"line-{line}"], target or 0] for line, target in zip(LINES, targets, strict=True)}
     management.call(api, "PUT", "vhosts/control")

@@ -52,11 +52,15 @@ class Broker:
         self.bodies: list[bytes] = []
         self.refusing = False
 
-    def publish(self, packets: Sequence[Packet]) -> Sequence[Packet]:
-        """Confirm each, or none."""
+    def begin(self, packets: Sequence[Packet]) -> Sequence[Packet]:
+        """Confirm each at once, or none."""
         for packet in [] if self.refusing else packets:
             packet.error = None
             self.bodies.append(packet.body)
+        return packets
+
+    def wait(self, packets: Sequence[Packet]) -> Sequence[Packet]:
+        """Give what has been decided."""
         return packets
 
 
