@@ -30,10 +30,7 @@ class JobsBroker(RabbitmqBroker):
 
     def use(self, url: str) -> None:
         """Consume from the RabbitMQ at ``url`` from the next connection on."""
-        parameters = pika.URLParameters(url)
-        parameters.heartbeat = parameters.blocked_connection_timeout = 30
-        parameters.socket_timeout = parameters.stack_timeout = 10
-        self.parameters: Any = parameters
+        self.parameters = topology.parameters(url)
 
     @property
     def consumer_class(self) -> type[JobsConsumer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from functools import cache
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -38,11 +39,7 @@ def _pool(stats: dict[str, int]) -> Iterator[GaugeMetricFamily | CounterMetricFa
     yield CounterMetricFamily("database_pool_wait_seconds", "Time that threads waited for one.", waited_s)
 
 
+@cache
 def register() -> None:
     """Add them to this process's metrics, once."""
-    if not _registered:
-        REGISTRY.register(Itself())
-        _registered.append(True)
-
-
-_registered: list[bool] = []
+    REGISTRY.register(Itself())

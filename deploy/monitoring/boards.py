@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from deploy.monitoring.board import Board, Panel
-
-_NOW = "[$__rate_interval]"
-
-
-def _rate(metric: str, by: str, where: str = "") -> str:
-    return f"sum by ({by}) (rate({metric}{{{where}}}{_NOW}))"
-
-
-def _quantile(share: float, metric: str, by: str, where: str = "") -> str:
-    return f"histogram_quantile({share}, sum by (le, {by}) (rate({metric}_bucket{{{where}}}{_NOW})))"
-
-
-def _or_none(query: str) -> str:
-    """Show 0 where there is nothing to count: a healthy system has none of these series."""
-    return f"{query} or vector(0)"
-
+from deploy.monitoring.promql import NOW, or_none, quantile, rate
 
 _QUEUE = 'queue=~"$queue"'
 _CALLS, _ACCEPTED = "delivery_attempts_total", 'result="accepted"'
 WAITS_FOR_SOMEBODY = {
-    "held deliveries": _or_none('sum(max by (channel) (deliveries_open{reason="held"}))'),
-    "open breakers": _or_none("count(max by (provider) (breakers_open))"),
-    "brakes": _or_none("count(max by (name) (brakes_pulled))"),
-    "broken invariants": _or_none("sum(max by (invariant) (invariant_violations))"),
+    "held deliveries": or_none('sum(max by (channel) (deliveries_open{reason="held"}))'),
+    "open breakers": or_none("count(max by (provider) (breakers_open))"),
+    "brakes": or_none("count(max by (name) (brakes_pulled))"),
+    "broken invariants": or_none("sum(max by (invariant) (invariant_violations))"),
 }
 
 OVERVIEW = Board(
@@ -48,9 +33,9 @@ OVERVIEW = Board(
             alert="JobsLateSteadily",
             says="14.4 pages at once, 6 within the hour, 1 makes a ticket.",
         ),
-        Panel("Jobs a second by outcome", {"{{outcome}}": _rate("jobs_total", "outcome")}, "reqps"),
+        Panel("Jobs a second by outcome", {"{{outcome}}": rate("jobs_total", "outcome")}, "reqps"),
         Panel("Oldest due", {"{{queue}}": "max by (queue) (queue_oldest_due_seconds)"}, "s", alert="JobWaitsTooLong"),
-        Panel("Alerts", {"{{alertname}}": _or_none('count by (alertname) (ALERTS{alertstate="firing"})')}),
+        Panel("Alerts", {"{{alertname}}": or_none('count by (alertname) (ALERTS{alertstate="firing"})')}),
         Panel("Processes that answer", {"{{job}}": "count by (job) (up == 1)"}, alert="ServiceDown"),
     ),
 )
@@ -63,32 +48,32 @@ QUEUES = Board(
             "Jobs by state",
             {"{{queue}} {{state}}": f'max by (queue, state) (queue_jobs{{{_QUEUE},state=~"waiting|active|delayed"}})'},
         ),
-        Panel("Jobs a second", {"{{queue}}": _rate("jobs_total", "queue", _QUEUE)}, "reqps"),
+        Panel("Jobs a second", {"{{queue}}": rate("jobs_total", "queue", _QUEUE)}, "reqps"),
         Panel("Running now", {"{{queue}}": f"sum by (queue) (jobs_running{{{_QUEUE}}})"}),
         Panel(
             "How long they take",
             {
-                "{{queue}} half": _quantile(0.5, "job_duration_seconds", "queue", _QUEUE),
-                "{{queue}} 99 %": _quantile(0.99, "job_duration_seconds", "queue", _QUEUE),
+                "{{queue}} half": quantile(0.5, "job_duration_seconds", "queue", _QUEUE),
+                "{{queue}} 99 %": quantile(0.99, "job_duration_seconds", "queue", _QUEUE),
             },
             "s",
         ),
         Panel(
             "From due to started, 99 %",
-            {"{{queue}}": _quantile(0.99, "job_start_lateness_seconds", "queue", _QUEUE)},
+            {"{{queue}}": quantile(0.99, "job_start_lateness_seconds", "queue", _QUEUE)},
             "s",
             alert="JobsLateFast",
         ),
         Panel(
             "Waiting for the shared rate, of each second",
-            {"{{queue}}": _rate("job_rate_wait_seconds_total", "queue", _QUEUE)},
+            {"{{queue}}": rate("job_rate_wait_seconds_total", "queue", _QUEUE)},
             "s",
             says="Workers that wait here would do nothing more if there were more of them.",
         ),
         Panel(
             "Failed within an hour, by reason",
             {
-                "{{queue}} {{reason}}": _or_none(
+                "{{queue}} {{reason}}": or_none(
                     f'sum by (queue, reason) (increase(jobs_total{{{_QUEUE},outcome="failed"}}[1h]))'
                 )
             },
@@ -96,7 +81,7 @@ QUEUES = Board(
         ),
         Panel(
             "Left behind by a worker, within an hour",
-            {"{{queue}}": _or_none(f"sum by (queue) (increase(jobs_stalled_total{{{_QUEUE}}}[1h]))")},
+            {"{{queue}}": or_none(f"sum by (queue) (increase(jobs_stalled_total{{{_QUEUE}}}[1h]))")},
             alert="JobsStall",
         ),
         Panel(
@@ -114,9 +99,9 @@ SCHEDULER = Board(
     (
         Panel("Schedulers", {"up": 'count(up{job=~"scheduler.*"} == 1)'}, stat=True, alert="QueueUnknown"),
         Panel(
-            "Published by the relay a second", {"{{queue}}": _rate("relay_published_total", "queue", _QUEUE)}, "reqps"
+            "Published by the relay a second", {"{{queue}}": rate("relay_published_total", "queue", _QUEUE)}, "reqps"
         ),
-        Panel("One batch of the relay, 99 %", {"{{job}}": _quantile(0.99, "relay_batch_seconds", "job")}, "s"),
+        Panel("One batch of the relay, 99 %", {"{{job}}": quantile(0.99, "relay_batch_seconds", "job")}, "s"),
         Panel(
             "Since the last tick",
             {"{{schedule}}": "time() - max by (schedule) (schedule_last_tick_timestamp_seconds)"},
@@ -143,40 +128,40 @@ DELIVERY = Board(
     "giftcards-delivery",
     "Gift cards: delivery and providers",
     (
-        Panel("Calls to providers a second", {"{{channel}} {{result}}": _rate(_CALLS, "channel, result")}, "reqps"),
+        Panel("Calls to providers a second", {"{{channel}} {{result}}": rate(_CALLS, "channel, result")}, "reqps"),
         Panel(
             "Accepted, of all calls",
-            {"{{channel}}": f"{_rate(_CALLS, 'channel', _ACCEPTED)} / {_rate(_CALLS, 'channel')}"},
+            {"{{channel}}": f"{rate(_CALLS, 'channel', _ACCEPTED)} / {rate(_CALLS, 'channel')}"},
             "percentunit",
         ),
         Panel(
             "A provider's answer, 95 of 100 within",
-            {"{{channel}}": _quantile(0.95, "delivery_provider_seconds", "channel")},
+            {"{{channel}}": quantile(0.95, "delivery_provider_seconds", "channel")},
             "s",
         ),
         Panel(
             "Outcome unknown within an hour",
-            {"{{channel}}": _or_none("sum by (channel) (increase(delivery_unconfirmed_total[1h]))")},
+            {"{{channel}}": or_none("sum by (channel) (increase(delivery_unconfirmed_total[1h]))")},
             alert="OutcomeUnknown",
         ),
         Panel(
             "Not settled yet",
-            {"{{channel}} {{reason}}": _or_none("max by (channel, reason) (deliveries_open)")},
+            {"{{channel}} {{reason}}": or_none("max by (channel, reason) (deliveries_open)")},
             alert="OutcomeUnknown",
         ),
-        Panel("Breakers", {"{{provider}}": _or_none("max by (provider) (breakers_open)")}, alert="BreakerOpen"),
+        Panel("Breakers", {"{{provider}}": or_none("max by (provider) (breakers_open)")}, alert="BreakerOpen"),
         Panel(
             "What providers report, a second",
-            {"{{provider}} {{kind}}": _rate("provider_reports_total", "provider, kind")},
+            {"{{provider}} {{kind}}": rate("provider_reports_total", "provider, kind")},
             "reqps",
         ),
         Panel(
             "Addresses suppressed within a day",
-            {"{{channel}} {{reason}}": _or_none("sum by (channel, reason) (increase(suppressions_made_total[1d]))")},
+            {"{{channel}} {{reason}}": or_none("sum by (channel, reason) (increase(suppressions_made_total[1d]))")},
         ),
         Panel(
             "Gifts that took another way, within a day",
-            {"{{channel}} to {{to}}": _or_none("sum by (channel, to) (increase(gift_fallbacks_total[1d]))")},
+            {"{{channel}} to {{to}}": or_none("sum by (channel, to) (increase(gift_fallbacks_total[1d]))")},
         ),
     ),
 )
@@ -194,7 +179,7 @@ MONEY = Board(
         Panel("Owed on cards", {"{{currency}}": "max by (currency) (gift_cards_outstanding_value)"}),
         Panel(
             "On cards whose gift reached nobody",
-            {"{{currency}}": _or_none("max by (currency) (gift_cards_unreached_value)")},
+            {"{{currency}}": or_none("max by (currency) (gift_cards_unreached_value)")},
         ),
         Panel(
             "Violations of invariants",
@@ -206,7 +191,7 @@ MONEY = Board(
             {"oldest": "time() - min(max by (invariant) (invariant_checked_timestamp_seconds))"},
             "s",
         ),
-        Panel("Brakes", {"{{name}}": _or_none("max by (name) (brakes_pulled)")}, stat=True, alert="ExpiryBrakePulled"),
+        Panel("Brakes", {"{{name}}": or_none("max by (name) (brakes_pulled)")}, stat=True, alert="ExpiryBrakePulled"),
     ),
 )
 
@@ -255,7 +240,7 @@ SERVERS = Board(
                 "waiting": "sum(database_pool_waiting)",
             },
         ),
-        Panel("Transactions a second", {"{{end}}": f"max by (end) (rate(database_transactions{_NOW}))"}, "reqps"),
+        Panel("Transactions a second", {"{{end}}": f"max by (end) (rate(database_transactions{NOW}))"}, "reqps"),
         Panel("Size of the database", {"all": "max(database_size_bytes)"}, "bytes"),
         Panel("Deadlocks within an hour", {"all": "max(delta(database_deadlocks[1h]))"}),
     ),

@@ -109,6 +109,10 @@ class Search(BaseModel):
     error: Optional[Annotated[str, Field(min_length=3, max_length=200)]] = Field(None, description="Part of its text.")
     reason: Optional[Text] = Field(None, description="Why it ended so, such as redeemed.")
 
+    def alone(self) -> Search:
+        """Give it without what a kind of its own adds to it."""
+        return Search.model_validate(self.model_dump(include=set(Search.model_fields)))
+
 
 def page(
     connection: db.Connection, search: Search, *, limit: int = 50, cursor: str | None = None

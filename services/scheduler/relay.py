@@ -112,8 +112,8 @@ class Relay:
         """Mark the rows that are due, and begin to publish each part of them before the next is looked for."""
         room = self._room(connection)
         for _ in range(PARTS):
-            queues, priorities = zip(*room, strict=True) if room else ((), ())
-            given = {"queues": list(queues), "priorities": list(priorities), "rooms": list(room.values()), "part": PART}
+            lanes = {"queues": [queue for queue, _ in room], "priorities": [priority for _, priority in room]}
+            given = lanes | {"rooms": list(room.values()), "part": PART}
             rows = connection.execute(DUE, given).fetchall()
             failpoint("relay-claimed")
             if rows:

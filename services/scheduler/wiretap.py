@@ -17,13 +17,12 @@ from uuid import UUID
 import pika
 import psycopg
 
-from shared import db, logs, refusals
+from shared import db, logs, refusals, topology
 from shared.claims import enter, known_as
 from shared.errors import BadMessage, UnknownMessage
 from shared.jobs import worker_name
 from shared.messages import QUEUES
 from shared.settings import settings
-from shared.topology import NOT_FOUND
 from shared.wire import WIRETAP, Envelope, decode_from
 
 MARK = "giftcards-mark"  # the header of a mark: the time it was made
@@ -140,13 +139,11 @@ def follow() -> None:
     if (held := _hold()) is None:
         db.stopping.wait(MARK_EVERY_S)
         return
-    parameters: Any = pika.URLParameters(settings().rabbitmq_url.get_secret_value())
-    parameters.heartbeat = parameters.blocked_connection_timeout = 30
-    with pika.BlockingConnection(parameters) as connection:
+    with pika.BlockingConnection(topology.parameters(settings().rabbitmq_url.get_secret_value())) as connection:
         try:
             _read(connection.channel(), held["position"], Reading(held["position"] > 0, held["settled_until"]))
         except pika.exceptions.ChannelClosedByBroker as error:
-            if error.reply_code != NOT_FOUND:
+            if error.reply_code != topology.NOT_FOUND:
                 raise
             db.stopping.wait(1)  # it is just being made
 
@@ -159,7 +156,7 @@ def _read(channel: Any, position: int, reading: Reading) -> None:
     for method, properties, body in channel.consume(
         WIRETAP, arguments={"x-stream-offset": position}, inactivity_timeout=1
     ):
-        if method and _is_mark(reading, method, properties, body):
+        if method and _take(reading, method, properties, body):
             met = time.monotonic()
         if method and method.delivery_tag % WINDOW == 0:
             channel.basic_ack(method.delivery_tag, multiple=True)
@@ -172,7 +169,8 @@ def _read(channel: Any, position: int, reading: Reading) -> None:
             return
 
 
-def _is_mark(reading: Reading, method: Any, properties: Any, body: bytes) -> bool:
+def _take(reading: Reading, method: Any, properties: Any, body: bytes) -> bool:
+    """Take in what came next. Returns whether it was a mark."""
     headers = properties.headers
     position = int(headers.pop("x-stream-offset"))
     if at := headers.get(MARK):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -86,11 +85,8 @@ def abort_bulk(connection: db.Connection, given: OfBulk, by: str) -> str:
 def _prepare(given: Prepare, by: str) -> UUID:
     if not given.every and not given.jobs:
         raise Refused("no job is selected: select some, or take all that match")
-    what: Search | Iterable[UUID] = dict.fromkeys(given.jobs)
-    if given.every:
-        what = Search.model_validate(given.model_dump(include=set(Search.model_fields)))
+    what = given.alone() if given.every else list(dict.fromkeys(given.jobs))
     with db.transaction() as connection:
-        what = what if isinstance(what, Search) else list(what)
         return bulk.prepare(connection, given.act, what, by=by, run_at=given.run_at, per_s=given.per_s)
 
 

@@ -42,7 +42,7 @@ class Move(OfJob):
 @screen("/jobs", "jobs.html")
 def list_jobs(request: Request, wanted: Annotated[Page, Query()]) -> dict[str, Any]:
     """Search jobs, newest first: by when they ended, or are due. Without any filter, all up to now."""
-    search = Search.model_validate(wanted.model_dump(include=set(Search.model_fields)))
+    search = wanted.alone()
     if search == Search() and "state" not in request.query_params:
         search = Search(state="past")
     with db.transaction() as connection:
