@@ -18,9 +18,16 @@ from shared.settings import settings
 
 LEVELS = list(Priority)
 
+# Locks the row, and writes it only when the lease nears its end: a changed lease is a new entry in every index.
 FENCE: LiteralString = """
-UPDATE jobs SET lease_until = clock_timestamp() + %(lease)s
-WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'running' RETURNING cancel_requested
+WITH mine AS (
+    SELECT id, cancel_requested, lease_until FROM jobs
+    WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'running' FOR NO KEY UPDATE
+), renewed AS (
+    UPDATE jobs j SET lease_until = clock_timestamp() + %(lease)s FROM mine
+    WHERE j.id = mine.id AND mine.lease_until < clock_timestamp() + %(lease)s * 2 / 3
+)
+SELECT cancel_requested FROM mine
 """
 
 FINISH: LiteralString = """

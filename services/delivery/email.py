@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import quopri
 import re
 import smtplib
 import socket
@@ -17,7 +19,7 @@ from uuid import UUID
 
 from services.delivery import smtp
 from services.delivery.providers import Accepted, ErrorClass, ProviderError, redact
-from services.delivery.rendering import TO_PURCHASER, CardView, one_line, render
+from services.delivery.rendering import TO_PURCHASER, CardView, Rendered, one_line, render
 from shared.settings import Settings
 
 # RFC 5321 4.5.3.2.6: a server may think for ten minutes after the final dot; giving up earlier makes duplicates.
@@ -65,10 +67,7 @@ def compose(
         raise ProviderError(ErrorClass.CONTENT, "header", f"a name or an address fits no header: {error}") from None
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     _offer_unsubscribe(message, view, template_id)
-    message.set_content(mail.text, cte="quoted-printable")
-    message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
-    if mail.qr_png:
-        _add_image(message, mail.qr_png, cid)
+    _add_parts(message, mail, cid)
     return message
 
 
@@ -89,9 +88,40 @@ def _offer_unsubscribe(message: EmailMessage, view: CardView, template_id: str) 
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
 
 
-def _add_image(message: EmailMessage, png: bytes, cid: str) -> None:
-    html = cast(EmailMessage, message.get_body(("html",)))
-    html.add_related(png, "image", "png", cid=f"<{cid}>", filename="gift-card-code.png", disposition="inline")
+def _add_parts(message: EmailMessage, mail: Rendered, cid: str) -> None:
+    # Written out here (RFC 2045, 2046): the few headers of a part never change, and EmailMessage would parse and fold
+    # each again and again as if a person had written it, which costs more than all else about a mail.
+    html = _text("html", mail.html)
+    if mail.qr_png:
+        html = f"{_multipart('related')}\r\n\r\n{_together('related', html, _image(mail.qr_png, cid))}"
+    message["MIME-Version"] = "1.0"
+    message["Content-Type"] = _multipart("alternative").removeprefix("Content-Type: ")
+    message.set_payload(_together("alternative", _text("plain", mail.text), html))
+
+
+def _multipart(subtype: str) -> str:
+    return f'Content-Type: multipart/{subtype}; boundary="=_{subtype}"'
+
+
+def _together(subtype: str, *parts: str) -> str:
+    # RFC 2045 6.7: neither quoted-printable nor base64 can contain "=_".
+    return "".join(f"--=_{subtype}\r\n{part}\r\n" for part in parts) + f"--=_{subtype}--\r\n"
+
+
+def _text(subtype: str, text: str) -> str:
+    head = f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable'
+    lines = text.replace("\r\n", "\n").replace("\n", "\r\n")
+    return f"{head}\r\n\r\n{quopri.encodestring(lines.encode()).decode('ascii')}"
+
+
+def _image(png: bytes, cid: str) -> str:
+    head = (
+        "Content-Type: image/png",
+        "Content-Transfer-Encoding: base64",
+        'Content-Disposition: inline; filename="gift-card-code.png"',
+        f"Content-ID: <{cid}>",
+    )
+    return "\r\n".join((*head, "", *base64.encodebytes(png).decode("ascii").splitlines()))
 
 
 def letter(message: EmailMessage, to: str) -> Letter:

@@ -34,9 +34,9 @@ Room: TypeAlias = dict[tuple[str, int], int]
 # depth, bulk ones only while little waits. A queue that is paused, or whose providers all refuse us, has none.
 ROOM: LiteralString = """
 WITH waiting AS (
-    SELECT q.queue, q.depth, (
+    SELECT q.queue, q.depth, CASE WHEN %(mine)s THEN (
         SELECT count(*) FROM (SELECT FROM jobs j WHERE j.queue = q.queue AND j.state = 'queued' LIMIT q.depth) w
-    ) AS depth_now
+    ) END AS depth_now
     FROM unnest(%(queues)s::text[], %(depths)s::integer[]) AS q (queue, depth)
     WHERE NOT EXISTS (SELECT FROM queue_controls c WHERE c.queue = q.queue AND c.paused_at IS NOT NULL)
         AND (SELECT min(probe_at) FROM breakers b WHERE b.holds = q.queue) > clock_timestamp() IS NOT TRUE

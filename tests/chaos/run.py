@@ -115,7 +115,7 @@ def _words(recovered: float | None) -> str:
     return "NOT recovered in time" if recovered is None else f"recovered after {recovered:.1f} s"
 
 
-def _recover(site: Site, patience_s: float) -> float | None:
+def _recover(site: Site, patience_s: float, every_s: float = 0.3) -> float | None:
     """Give the seconds until nothing has been due for more than five; None: not within patience."""
     began, good = time.monotonic(), 0
     with site.connect() as connection:
@@ -126,7 +126,7 @@ def _recover(site: Site, patience_s: float) -> float | None:
                 since = time.monotonic() - began
             if good == 3:
                 return round(since, 1)
-            time.sleep(0.3)
+            time.sleep(every_s)
     return None
 
 
@@ -142,7 +142,7 @@ def _storm(site: Site, plan: Plan, front: Front, dice: random.Random, course: Co
         hits = NEMESES[name].shoot(site, dice, plan.nemesis_s)
         course.nemeses.append({"name": f"{name} (storm)", "hits": hits, "shot_s": None, "recovered_s": None})
         report(f"storm: {name}: {hits} hits")
-    recovered = _recover(site, 600)
+    recovered = _recover(site, 600, every_s=2)  # a scan of the whole table
     course.drained_s = round(time.monotonic() - began, 1)
     with site.connect() as connection:
         course.drained_jobs = (connection.execute(DONE).fetchone() or {})["done"] - before

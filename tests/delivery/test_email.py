@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from email import message_from_string, policy
+from email import message_from_bytes, message_from_string, policy
 from email.message import EmailMessage
 from uuid import UUID
 
@@ -13,6 +13,7 @@ import pytest
 from services.delivery import email, smtp
 from services.delivery.email import compose, message_id
 from services.delivery.providers import ErrorClass, ProviderError
+from services.delivery.rendering import render
 from tests.delivery.samples import CODE, DELIVERY, MAIL_TO, card, refused, send_gift, settings_for
 from tests.outside import Outside
 
@@ -68,8 +69,25 @@ def test_a_reminder_can_be_unsubscribed_with_one_click_and_does_not_show_the_cod
 
     assert mail["List-Unsubscribe"] == "<https://shop.example.com/u/1>"
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    assert CODE not in mail.as_string()
-    assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+    parts = list(message_from_bytes(mail.as_bytes(policy=policy.SMTP), policy=policy.default).walk())
+    assert [part.get_content_type() for part in parts] == ["multipart/alternative", "text/plain", "text/html"]
+    assert not any(CODE in part.get_content() for part in parts[1:])
+
+
+def test_every_part_arrives_as_it_was_rendered(outside: Outside) -> None:
+    view = card(personal_message=".\n= =3D \t\nFrom me, with ünïcödé 🎁 and a lone \r and " + "length " * 40)
+
+    email.send(
+        email.letter(compose(view, "gift_card", MAIL_TO, DELIVERY, settings_for(outside)), MAIL_TO),
+        settings_for(outside),
+    )
+
+    mail, rendered = received(outside), render("gift_card", view, qr_cid=f"code.{DELIVERY}@example.com")
+    parts = list(mail.walk())
+    assert [part.defects for part in parts] == [[]] * 5
+    text, html, picture = (part.get_content() for part in parts if not part.is_multipart())
+    assert picture == rendered.qr_png
+    assert [text.replace("\r\n", "\n"), html.replace("\r\n", "\n")] == [rendered.text, rendered.html]
 
 
 def test_a_resend_has_the_same_message_id_and_another_delivery_another(outside: Outside) -> None:

@@ -23,6 +23,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._lock = Lock()
+        self._syncing = Lock()
+        self._written = self._synced = 0
         self._entries: list[Entry] = []
         self._places: list[tuple[int, int]] = []
         self._file = path.open("a+b")
@@ -51,9 +53,18 @@ class Journal:
             at = self._file.tell()
             self._file.write(line)
             self._file.flush()
-            os.fsync(self._file.fileno())
+            self._written = end = at + len(line)
             self._remember(entry, at, len(line))
-            return entry
+        self._sync(end)
+        return entry
+
+    def _sync(self, end: int) -> None:
+        """Wait for the disk; one wait serves all who came while the one before lasted."""
+        with self._syncing:
+            if self._synced < end:
+                written = self._written
+                os.fsync(self._file.fileno())
+                self._synced = written
 
     def __len__(self) -> int:
         """Say how many messages were accepted."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from email import message_from_bytes, policy
+from email import policy
+from email.parser import BytesHeaderParser
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -170,21 +171,22 @@ class Mailbox:
     async def handle_DATA(self, server: Connection, session: Session, envelope: Envelope) -> str:  # noqa: N802
         to = envelope.rcpt_tos[0]
         rule = self.behaviours.pick("email", "dot", to)
-        reply = self._accept(envelope) if rule is None or rule.accept else ""
+        reply = await asyncio.to_thread(self._accept, envelope) if rule is None or rule.accept else ""
         return await self.misbehave(server, rule) if rule else reply
 
     def _accept(self, envelope: Envelope) -> str:
         raw: bytes = envelope.original_content or b""
-        message = message_from_bytes(raw, policy=policy.default)
+        message = BytesHeaderParser(policy=policy.default).parsebytes(raw)
+        headers = {name: str(value) for name in KEPT_HEADERS if (value := message[name])}
         queue_id = uuid4().hex[:10].upper()
         for to in envelope.rcpt_tos:
             self.journal.accept(
                 "email",
-                message_id=message["Message-ID"],
+                message_id=headers.get("Message-ID"),
                 to=to,
                 sender=envelope.mail_from,
-                subject=str(message["Subject"]),
-                headers={name: str(message[name]) for name in KEPT_HEADERS if message[name]},
+                subject=headers.get("Subject"),
+                headers=headers,
                 options=envelope.mail_options,
                 queue_id=queue_id,
                 raw=raw.decode("utf-8", "surrogateescape"),

@@ -76,13 +76,14 @@ class Messages:
         fault = _fault(form)
         if rule is None and fault:
             return _error(400, fault[0], fault[1].format(to=form.get("To")))
-        accepted = self._accept(form) if rule is None or rule.accept else None
+        accepted = await self._accept(form) if rule is None or rule.accept else None
         if rule:
             return await self._misbehave(request, rule, form)
         return web.json_response(_resource(accepted or {}, fresh=True), status=201)
 
-    def _accept(self, form: dict[str, str]) -> Entry:
-        entry = self._journal.accept(
+    async def _accept(self, form: dict[str, str]) -> Entry:
+        entry = await asyncio.to_thread(
+            self._journal.accept,
             "sms",
             sid="SM" + uuid4().hex,
             to=form["To"],
