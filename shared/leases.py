@@ -15,10 +15,14 @@ from shared.settings import settings
 # Longer than the longest wait of a healthy job (the last reply of an SMTP server, 10 minutes): beyond it, it hangs.
 MAX_RUN_S = 15 * 60
 
+# A job whose row is locked is just at a step of its own: waiting for it would hold up all the others.
 RENEW: LiteralString = """
-UPDATE jobs j SET lease_until = clock_timestamp() + %(lease)s
-FROM unnest(%(ids)s::uuid[], %(epochs)s::integer[]) AS mine (id, epoch)
-WHERE j.id = mine.id AND j.epoch = mine.epoch AND j.state = 'running'
+WITH free AS (
+    SELECT j.id FROM jobs j JOIN unnest(%(ids)s::uuid[], %(epochs)s::integer[]) AS mine (id, epoch)
+        ON j.id = mine.id AND j.epoch = mine.epoch
+    WHERE j.state = 'running' FOR NO KEY UPDATE OF j SKIP LOCKED
+)
+UPDATE jobs j SET lease_until = clock_timestamp() + %(lease)s FROM free WHERE j.id = free.id
 """
 
 GIVE_BACK: LiteralString = """

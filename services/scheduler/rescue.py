@@ -53,7 +53,7 @@ LOST: LiteralString = """
 WITH silent AS (
     SELECT id, queue, priority = 0 AS urgent, queued_at FROM jobs WHERE state = 'queued'
         AND queued_at < clock_timestamp() - make_interval(secs => %(silent_s)s * power(2, least(publishes, 6) - 1))
-    ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
+    ORDER BY queued_at LIMIT 500
 ), lanes AS (
     SELECT DISTINCT queue, urgent FROM silent
 ), moving AS (
@@ -71,8 +71,10 @@ WITH silent AS (
             ORDER BY finished_at DESC LIMIT 50)
         ) started
     ) AS head FROM lanes
-), lost AS (
-    SELECT id FROM silent JOIN moving USING (queue, urgent) WHERE head IS NULL OR queued_at < head
+), lost AS ( -- only these are locked: a worker must not wait for what merely waits for it
+    SELECT j.id FROM silent JOIN moving USING (queue, urgent) JOIN jobs j ON j.id = silent.id
+    WHERE j.state = 'queued' AND j.queued_at = silent.queued_at AND (head IS NULL OR j.queued_at < head)
+    FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE jobs j SET state = 'scheduled' FROM lost WHERE j.id = lost.id RETURNING j.id
 """
