@@ -25,7 +25,7 @@ test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pyte
 	@$(PYTHON) -m pytest -n 3 --dist loadgroup $(ARGS)
 
 test-docker: install ## Build every image, run docker-compose.yml, restart all of it under load; needs a Docker engine
-	@sh deploy/local/engine.sh && exec $(PYTHON) -m pytest -x tests/docker/images.py tests/docker/rolling.py $(ARGS)
+	@sh deploy/local/engine.sh && exec $(PYTHON) -m pytest -x tests/docker/images.py tests/docker/rolling.py tests/docker/observability.py $(ARGS)
 
 chaos: install ## Break every part while a shop works, and count what is lost; ARGS="--seed 42"
 	@$(PYTHON) -m tests.chaos $(ARGS)
