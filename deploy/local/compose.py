@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy import secrets
 from deploy.local import containers, state
 from deploy.local.errors import ServerMissing, StartFailed
 from deploy.local.services import Service
 from deploy.local.stack import Stack
+from deploy.secrets import files, made
 
 DIRECTORY = state.LOCAL / "compose-run"
 _PATIENCE_S = 900  # the first time, every image is built
@@ -36,10 +36,9 @@ def up(*, extra_env: Mapping[str, str] | None = None, fresh: bool = False) -> St
     _need_engine()
     if fresh:
         down(delete=True)
-    if not secrets.DIRECTORY.exists():
-        secrets.compose(secrets.DIRECTORY, secrets.made("postgres", "rabbitmq"))
+    files.write(files.DIRECTORY, made("postgres", "rabbitmq"))
     lines = (f"{name}={shlex.quote(value)}\n" for name, value in (extra_env or {}).items())
-    (secrets.DIRECTORY / "settings.env").write_text("".join(lines))
+    (files.DIRECTORY / "settings.env").write_text("".join(lines))
     run("up", "--build", "--wait")
     return look()
 
@@ -49,9 +48,9 @@ def look() -> Stack:
     env = {
         "JOBS_DATABASE_URL": _outside("migration_database_url", "postgres"),
         "JOBS_RABBITMQ_URL": _outside("upstream_rabbitmq_url", "rabbitmq"),
-        "JOBS_CODE_KEYS": (secrets.DIRECTORY / "delivery_code_keys").read_text(),
+        "JOBS_CODE_KEYS": (files.DIRECTORY / "delivery_code_keys").read_text(),
         "JOBS_CONSOLE_URL": "http://127.0.0.1:28090",
-        "CONSOLE_LOGIN": f"admin:{(secrets.DIRECTORY / 'console_password').read_text()}",
+        "CONSOLE_LOGIN": f"admin:{(files.DIRECTORY / 'console_password').read_text()}",
     }
     inbox = Service("outside", "RUNNING", 0, _PORTS["outside"], Path(os.devnull), True)
     return Stack(DIRECTORY, env, {"outside": inbox})
@@ -59,7 +58,7 @@ def look() -> Stack:
 
 def down(*, delete: bool = False) -> None:
     """Remove the containers, if there are any; the data stay, unless they are to be deleted."""
-    if secrets.DIRECTORY.exists() and shutil.which("docker") and containers.available():
+    if files.DIRECTORY.exists() and shutil.which("docker") and containers.available():
         run("--profile", "*", "down", "--remove-orphans", *(["--volumes"] if delete else []))
 
 
@@ -84,6 +83,6 @@ def _need_engine() -> None:
 
 def _outside(file: str, server: str) -> str:
     """Read a URL that is meant for containers, and give it as this machine reaches it."""
-    parts = urlsplit((secrets.DIRECTORY / file).read_text())
+    parts = urlsplit((files.DIRECTORY / file).read_text())
     login = parts.netloc.rpartition("@")[0]
     return parts._replace(netloc=f"{login}@127.0.0.1:{_PORTS[server]}").geturl()

@@ -11,12 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from argon2 import PasswordHasher
 
 from deploy import secrets
 from deploy.local.state import ROOT
+from deploy.secrets import files
 from shared.broker_users import PERMISSIONS
 from shared.privileges import GRANTS, role
 from shared.settings import Settings
@@ -107,14 +109,43 @@ def test_kubernetes_gets_them_as_manifests_and_never_the_same_twice(made: secret
 def test_compose_gets_a_file_for_each_and_keeps_them_to_this_user(tmp_path: Path, made: secrets.Secrets) -> None:
     directory = tmp_path / "compose"
 
-    secrets.compose(directory, made)
+    files.write(directory, made)
 
     assert (directory / "expiry_database_url").read_text() == made["giftcards-expiry"]["database_url"]
     assert S_IMODE(directory.stat().st_mode) == 0o700
-    assert (
-        f"CREATE ROLE expiry LOGIN PASSWORD '{made['database-user-expiry']['password']}'"
-        in (directory / "logins.sql").read_text()
-    )
+    logins = (directory / "logins.sql").read_text()
+    assert "CREATE ROLE expiry LOGIN IN ROLE giftcards_expiry" in logins
+    assert f"ALTER ROLE expiry PASSWORD '{made['database-user-expiry']['password']}'" in logins
+
+
+def test_a_directory_of_an_older_version_of_compose_is_completed_and_keeps_its_passwords(tmp_path: Path) -> None:
+    files.write(tmp_path, secrets.made())
+    (tmp_path / "definitions.json").unlink()
+    (tmp_path / "logins.sql").write_text("of before")
+    for late in tmp_path.glob("console_*"):
+        late.unlink()
+    old = {path.name: path.read_text() for path in tmp_path.glob("*_*")}
+
+    files.write(tmp_path, now := secrets.made())
+
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert {name: found[name] for name in old} == old
+    assert found["console_database_url"] == now["giftcards-console"]["database_url"]
+    for url in (text for name, text in found.items() if name.endswith("_database_url") and name[:9] != "migration"):
+        assert f"ALTER ROLE {urlsplit(url).username} PASSWORD '{urlsplit(url).password}';" in found["logins.sql"]
+    assert passwords_fit(found["definitions.json"], [found["expiry_rabbitmq_url"], found["console_rabbitmq_url"]])
+
+
+def test_files_of_compose_that_are_no_use_alone_are_made_together(tmp_path: Path) -> None:
+    files.write(tmp_path, secrets.made())
+    (tmp_path / "console_password").unlink()
+    (tmp_path / "webhooks_webhook_keys").unlink()
+
+    files.write(tmp_path, now := secrets.made())
+
+    users = json.loads((tmp_path / "console_console_users").read_text())
+    assert PasswordHasher().verify(users["admin"]["password_hash"], (tmp_path / "console_password").read_text())
+    assert (tmp_path / "delivery_webhook_keys").read_text() == now["giftcards-webhooks"]["webhook_keys"]
 
 
 def test_the_consoles_first_user_signs_in_with_the_password_that_was_made(made: secrets.Secrets) -> None:
@@ -125,23 +156,28 @@ def test_the_consoles_first_user_signs_in_with_the_password_that_was_made(made: 
     assert user["role"] == "admin"
 
 
-def test_the_broker_of_compose_knows_its_users_by_hashes(tmp_path: Path, made: secrets.Secrets) -> None:
-    secrets.compose(tmp_path / "compose", made)
-    text = (tmp_path / "compose/definitions.json").read_text()
-    users = {user["name"]: b64decode(user["password_hash"]) for user in json.loads(text)["users"]}
+def passwords_fit(definitions: str, urls: list[str]) -> bool:
+    users = {user["name"]: b64decode(user["password_hash"]) for user in json.loads(definitions)["users"]}
+    logins = [(users[str(url.username)], str(url.password).encode()) for url in map(urlsplit, urls)]
+    return all(sha256(known[:4] + password).digest() == known[4:] for known, password in logins)
 
-    assert users.keys() == PERMISSIONS.keys() | {"keda"}
-    for user, hashed in users.items():
-        password = made[f"broker-user-{user}"]["password"]
-        assert sha256(hashed[:4] + password.encode()).digest() == hashed[4:]
-        assert password not in text
+
+def test_the_broker_of_compose_knows_its_users_by_hashes(tmp_path: Path, made: secrets.Secrets) -> None:
+    files.write(tmp_path / "compose", made)
+    text = (tmp_path / "compose/definitions.json").read_text()
+    users = {user["name"] for user in json.loads(text)["users"]}
+
+    assert users == PERMISSIONS.keys() | {"keda"}
+    urls = [f"amqp://{user}:{made[f'broker-user-{user}']['password']}@rabbitmq" for user in users]
+    assert passwords_fit(text, urls)
+    assert not any(str(urlsplit(url).password) in text for url in urls)
 
 
 def test_no_secret_is_in_git() -> None:
     tracked = subprocess.run(GIT, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     texts = {name: (ROOT / name).read_bytes().decode(errors="ignore") for name in tracked if (ROOT / name).is_file()}
 
-    assert "deploy/secrets.py" in texts
+    assert "deploy/secrets/files.py" in texts
     assert [name for name, text in texts.items() if LOOKS_SECRET.search(text) and name not in KNOWN] == []
     assert of_kind("production", "Secret") == of_kind("staging", "Secret") == []
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.stack import Stack
+# Compose builds them, which takes minutes on a machine that has built none.
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(1800)]
 
 SERVICES = ("expiry", "delivery", "cleanup", "scheduler", "console", "migrations", "outside")
 DOCKER = shutil.which("docker") or "docker"
@@ -30,14 +31,6 @@ def python(service: str, *arguments: str) -> str:
     return docker("run", *strict, image(service), *arguments)
 
 
-@pytest.fixture(autouse=True)
-def built(stack: Stack) -> None:
-    """Compose builds them; the console's, which is for use by hand, too."""
-    from deploy.local import compose
-
-    compose.run("--profile", "tools", "build", "--quiet", "console")
-
-
 @pytest.mark.parametrize("service", SERVICES)
 def test_an_image_is_nobody_and_says_what_it_is(service: str) -> None:
     config: Any = json.loads(docker("image", "inspect", image(service)))[0]["Config"]
@@ -55,6 +48,7 @@ def test_an_image_is_nobody_and_says_what_it_is(service: str) -> None:
         ("delivery", ["twilio", "services.delivery"], ["apscheduler", "alembic", "services.expiry"]),
         ("cleanup", ["dramatiq", "services.cleanup"], ["twilio", "alembic", "services.delivery"]),
         ("scheduler", ["apscheduler", "services.scheduler"], ["twilio", "alembic", "services.delivery"]),
+        ("console", ["fastapi", "services.console"], ["twilio", "alembic", "services.delivery"]),
         ("migrations", ["alembic", "shared.migrations"], ["twilio", "apscheduler", "services.delivery"]),
     ],
 )
