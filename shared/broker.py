@@ -15,6 +15,7 @@ from shared import controls, db, health, logs, topology
 from shared.consumer import JobsConsumer
 from shared.errors import QueueMismatch, QueueMissing
 from shared.leases import leases
+from shared.presence import Presence
 from shared.settings import settings
 
 AWAY = (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError, OSError)
@@ -98,7 +99,7 @@ class Boot(dramatiq.Middleware):
         broker.read_back(worker.consumer_whitelist or broker.queues)
         db.open_pool(worker.worker_threads + 2)
         broker.pauses.start()
-        leases.start()
+        leases.start(Presence(queues, worker.worker_threads))
 
     def after_worker_boot(self, broker: Any, worker: Any) -> None:
         """Answer probes from now on."""

@@ -1,15 +1,17 @@
-"""Signs of life: one thread per process renews the leases of all its running jobs in one statement."""
+"""Signs of life: one thread per process renews the leases of all its running jobs, and says that the process lives."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import LiteralString
 
 from shared import db, logs
 from shared.failpoints import failpoint
 from shared.jobs import Job, lease
+from shared.presence import Presence
 from shared.settings import settings
 
 # Longer than the longest wait of a healthy job (the last reply of an SMTP server, 10 minutes): beyond it, it hangs.
@@ -41,15 +43,19 @@ class Leases:
     def __init__(self) -> None:
         self._running: dict[int, tuple[Job, float]] = {}
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Renew in the background, three times per lease."""
+    def start(self, presence: Presence | None = None) -> None:
+        """Renew in the background, three times per lease, and say so often that this process is present."""
         self._ended.clear()
-        threading.Thread(target=self._renew, name="leases", daemon=True).start()
+        self._thread = threading.Thread(target=self._renew, args=(presence,), name="leases", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Stop renewing."""
+        """Stop renewing, and be present no more."""
         self._ended.set()
+        if self._thread:
+            self._thread.join(2)
 
     def hold(self, job: Job) -> None:
         """Keep this job's lease alive until it is released."""
@@ -59,13 +65,25 @@ class Leases:
         """Let this job's lease be."""
         self._running.pop(id(job), None)
 
-    def _renew(self) -> None:
-        while not self._ended.wait(settings().lease_s / 3):
+    def _renew(self, presence: Presence | None) -> None:
+        while True:
+            self._once(presence)
+            if self._ended.wait(settings().lease_s / 3):
+                return self._leave(presence)
+
+    def _once(self, presence: Presence | None) -> None:
+        try:
             if self._running:
-                try:
-                    self._update(RENEW)
-                except Exception as error:  # noqa: BLE001  # without this thread every running job would be lost
-                    logs.get().warning("leases_not_renewed", **logs.place(error))
+                self._update(RENEW)
+            if presence:
+                presence.say()
+        except Exception as error:  # noqa: BLE001  # without this thread every running job would be lost
+            logs.get().warning("leases_not_renewed", **logs.place(error))
+
+    def _leave(self, presence: Presence | None) -> None:
+        with suppress(*db.AWAY):
+            if presence:
+                presence.leave()
 
     def _update(self, statement: LiteralString) -> None:
         now = time.monotonic()

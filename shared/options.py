@@ -51,6 +51,21 @@ def _argon2(given: SecretStr) -> SecretStr:
     return given
 
 
+def _provider_url(given: str) -> str:
+    """Refuse what would send a secret over a net in the clear."""
+    parts = urlsplit(given)
+    here = parts.scheme == "http" and parts.hostname in LOOPBACK
+    if not parts.hostname or not (here or parts.scheme == "https") or parts.query or parts.fragment:
+        raise ValueError("not of the form https://login.example.com/realm (http only for 127.0.0.1 and localhost)")
+    return given
+
+
+def _with_openid(given: str) -> str:
+    if "openid" not in given.split():
+        raise ValueError("without openid the provider says nothing of who signs in: add it")
+    return given
+
+
 def _own_url(given: str) -> str:
     """Refuse what would send the console's cookies over a net in the clear."""
     parts = urlsplit(given)
@@ -95,13 +110,30 @@ class SmtpRelay(BaseModel):
     password: SecretStr | None = None
 
 
+ConsoleRole = Literal["viewer", "operator", "admin"]
+
+
 class ConsoleUser(BaseModel):
     """Somebody who may sign in to the console."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    role: Literal["viewer", "operator", "admin"]
+    role: ConsoleRole
     password_hash: Annotated[SecretStr, AfterValidator(_argon2)]
+
+
+class OidcProvider(BaseModel):
+    """An OpenID Connect provider that people may sign in to the console through."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: Annotated[str, AfterValidator(_provider_url)]
+    client_id: Annotated[str, Field(min_length=1)]
+    client_secret: Annotated[SecretStr, Field(min_length=1)]
+    scope: Annotated[str, AfterValidator(_with_openid)] = "openid profile"
+    login_claim: str = "preferred_username"
+    roles_claim: str = "groups"
+    roles: Annotated[dict[str, ConsoleRole], Field(min_length=1)]
 
 
 class CronLine(BaseModel):

@@ -23,6 +23,7 @@ _WORKER = {
     "job_keys": "SELECT, INSERT",
     "queue_controls": "SELECT, INSERT (queue, next_slot_at), UPDATE (next_slot_at)",
     "events": "INSERT",
+    "workers": "SELECT, INSERT, UPDATE, DELETE",
     "hold_key()": "EXECUTE",
     "enqueue_job()": "EXECUTE",
 }
@@ -99,7 +100,9 @@ GRANTS: Grants = {
         "refresh_tokens": "SELECT (id, expires_at)",
         "login_attempts": "SELECT, INSERT, UPDATE, DELETE",
         **dict.fromkeys(["bulk_actions", "bulk_action_items"], "SELECT, INSERT, UPDATE"),
-        **dict.fromkeys(["job_keys", "schedules", "transactions", "provider_events", "invariant_checks"], "SELECT"),
+        "forecast": "SELECT, UPDATE (as_of, took_s, days)",
+        **dict.fromkeys(["job_keys", "schedules", "transactions", "provider_events", "workers"], "SELECT"),
+        "invariant_checks": "SELECT",
     },
     "upstream": _DOOR,
 }

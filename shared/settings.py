@@ -18,6 +18,7 @@ from shared.options import (
     CronLine,
     LoginName,
     NoneIfEmpty,
+    OidcProvider,
     OwnUrl,
     PostgresqlUrl,
     QueueSettings,
@@ -193,6 +194,9 @@ class Settings(BaseSettings):
     )
     console_keys: tuple[SecretStr, ...] = Field(
         default=(), description="Secrets that sign its sessions, newest first; console only."
+    )
+    console_oidc: Annotated[OidcProvider | None, NoneIfEmpty] = Field(
+        default=None, description="OpenID Connect provider to sign in through; see docs/operations.md."
     )
     console_session_s: int = Field(default=28800, ge=1, description="How long somebody stays signed in.")
     console_proxies: tuple[str, ...] = Field(

@@ -1,7 +1,7 @@
 """What lies ahead: one statement for each of jobs, reminders yet to be planned, and expiring cards.
 
 Each reads an index from now to a day, never a whole table, and gives rows of ``at`` (the beginning of the hour or day),
-``queue``, ``what``, ``currency``, ``count`` and ``money``.
+``queue``, ``what``, ``currency``, ``count`` and ``money``. That takes longer the more lies ahead: see ``lookout``.
 """
 
 from __future__ import annotations
@@ -75,23 +75,29 @@ def forecast(connection: db.Connection, *, days: float, by: str, zone: str) -> d
     Returns:
         ``now``, ``until``, ``rows`` in order of time, and ``held``: cards that do not expire, by currency.
     """
-    [span] = connection.execute(
-        "SELECT clock_timestamp() AS now, clock_timestamp() + make_interval(secs => %s) AS until", (days * 86400,)
-    ).fetchall()
-    given = parameters(span, by, zone)
+    found = span(connection, days)
+    given = parameters(found, by, zone)
     rows = [row for part in (JOBS, REMINDERS, EXPIRING) for row in connection.execute(part, given)]
     rows.sort(key=lambda row: (row["at"], row["queue"], row["what"], row["currency"] or ""))
-    return span | {"by": by, "zone": zone, "rows": rows, "held": connection.execute(HELD).fetchall()}
+    return found | {"by": by, "zone": zone, "rows": rows, "held": connection.execute(HELD).fetchall()}
 
 
-def parameters(span: dict[str, datetime], by: str, zone: str) -> dict[str, Any]:
+def span(connection: db.Connection, days: float) -> dict[str, datetime]:
+    """Give ``now`` by the database's clock, and ``until``, so many days later."""
+    [found] = connection.execute(
+        "SELECT clock_timestamp() AS now, clock_timestamp() + make_interval(secs => %s) AS until", (days * 86400,)
+    ).fetchall()
+    return found
+
+
+def parameters(found: dict[str, datetime], by: str, zone: str) -> dict[str, Any]:
     """Give the values of all three statements."""
     own = settings()
-    return span | {
+    return found | {
         "queues": list(QUEUES),
         "days": list(own.reminder_days),
-        "first": span["now"] + timedelta(days=min(own.reminder_days, default=0) - 2),
-        "last": span["until"] + timedelta(days=max(own.reminder_days, default=0) + 2),
+        "first": found["now"] + timedelta(days=min(own.reminder_days, default=0) - 2),
+        "last": found["until"] + timedelta(days=max(own.reminder_days, default=0) + 2),
         "hour": own.reminder_hour,
         "by": by,
         "zone": zone,

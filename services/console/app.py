@@ -37,7 +37,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
-from services.console import bulk_turns
+from services.console import bulk_turns, lookout
 from services.console.web import (
     answers,
     audit,
@@ -47,6 +47,7 @@ from services.console.web import (
     forecast,
     jobs,
     login,
+    oidc,
     overview,
     pages,
     screens,
@@ -94,7 +95,7 @@ def application() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         # Not included but given: so each route is there as it is, to be looked at by `routes`.
-        routes=[*login.router.routes, *screens.router.routes, *sending.router.routes],
+        routes=[*login.router.routes, *oidc.router.routes, *screens.router.routes, *sending.router.routes],
     )
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
     app.router.routes.extend(_elsewhere().routes)
@@ -146,13 +147,16 @@ def running() -> Iterator[None]:
     db.stopping.clear()
     db.open_pool(THREADS)
     health.serve(Probe())
-    bulk_work = threading.Thread(target=bulk_turns.loop, args=(db.stopping,), name="bulk")
-    bulk_work.start()
+    loops = {"bulk": bulk_turns.loop, "lookout": lookout.loop}
+    threads = [threading.Thread(target=loop, args=(db.stopping,), name=name) for name, loop in loops.items()]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         db.stopping.set()
-        bulk_work.join()
+        for thread in threads:
+            thread.join(settings().shutdown_grace_s)
         health.stop()
         db.close_pool()
         logs.get().info("console_stopped")

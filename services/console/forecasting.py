@@ -49,7 +49,8 @@ def forecast(
         found = ahead.forecast(connection, days=days, by=by, zone=place.key)
     if json:
         return tables.as_json(found)
-    title = f"until {found['until'].astimezone(place):%Y-%m-%d %H:%M} ({place.key})"
+    now, until = (found[at].astimezone(place) for at in ("now", "until"))
+    title = f"as of {now:%Y-%m-%d %H:%M}, until {until:%Y-%m-%d %H:%M} ({place.key})"
     tables.show(_shown(found["rows"], by, place), COLUMNS, title=title, empty="nothing will fire")
     return _sums(found)
 

@@ -17,20 +17,36 @@ SELECT at, who, action, reason, details FROM audit WHERE subject = %(id)s::text 
 FAILED: LiteralString = """
 SELECT name, reason, error_type, left(split_part(error, E'\n', 1), 200) AS error, count(*) AS jobs,
     min(finished_at) AS first, max(finished_at) AS last, (array_agg(id ORDER BY finished_at DESC))[1] AS example
-FROM unnest(%(queues)s::text[]) AS q (queue), LATERAL (
-    SELECT id, name, reason, error_type, error, finished_at FROM jobs j
-    WHERE j.queue = q.queue AND state = 'failed' AND discarded_at IS NULL
-        AND (%(name)s::text IS NULL OR name = %(name)s)
-    ORDER BY finished_at DESC LIMIT %(newest)s
-) failed
+FROM {failed} failed
 GROUP BY 1, 2, 3, 4 ORDER BY jobs DESC, last DESC LIMIT 200
 """
 
-# What runs now, by who runs it. A worker without a job is in no row.
-WORKERS: LiteralString = """
+FAILED_OF_QUEUES: LiteralString = """unnest(%(queues)s::text[]) AS q (queue), LATERAL (
+    SELECT id, name, reason, error_type, error, finished_at FROM jobs j
+    WHERE j.queue = q.queue AND state = 'failed' AND discarded_at IS NULL ORDER BY finished_at DESC LIMIT %(newest)s
+)"""
+FAILED_OF_NAME: LiteralString = """(
+    SELECT id, name, reason, error_type, error, finished_at FROM jobs
+    WHERE name = %(name)s AND state = 'failed' AND discarded_at IS NULL
+    ORDER BY coalesce(finished_at, run_at) DESC LIMIT %(newest)s
+)"""
+
+# What runs now, by who runs it.
+RUNNING: LiteralString = """
 SELECT worker, queue, id, name, gift_card_id, attempt, started_at, lease_until, cancel_requested,
     lease_until < clock_timestamp() AS stalled, extract(epoch FROM clock_timestamp() - started_at)::float AS for_s
 FROM jobs WHERE state = 'running' ORDER BY worker, started_at LIMIT 1000
+"""
+
+# Processes by their own words; they speak three times in the length of a lease.
+WORKERS: LiteralString = """
+SELECT name AS worker, queues, threads, started_at, seen_at,
+    seen_at < clock_timestamp() - make_interval(secs => %(lease_s)s) AS silent
+FROM workers ORDER BY queues, name LIMIT 1000
+"""
+WORKERS_OF: LiteralString = """
+SELECT queue, count(*) AS workers FROM workers, unnest(queues) AS q (queue)
+WHERE seen_at >= clock_timestamp() - make_interval(secs => %(lease_s)s) GROUP BY queue
 """
 
 # What is due next, the soonest first.

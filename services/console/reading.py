@@ -20,7 +20,7 @@ from shared.options import CronLine
 from shared.settings import settings
 
 # Failed jobs of a queue that are grouped at most: reading more would take longer than somebody waits.
-LOOKED_AT = 20_000
+LOOKED_AT = 3_000
 COUNTS = {
     "queue": "queue",
     "waiting": "waiting",
@@ -151,9 +151,10 @@ def failed(name: ByName = None, json: AsJson = False) -> None:
 
 
 def failures(connection: db.Connection, name: str | None = None) -> list[dict[str, Any]]:
-    """Give groups of failed jobs by name and cause: of the newest ``LOOKED_AT`` of each queue."""
+    """Give groups of failed jobs by name and cause: of the newest ``LOOKED_AT`` of each queue, or of the name."""
     given = {"queues": list(QUEUES), "name": name, "newest": LOOKED_AT}
-    return connection.execute(queries.FAILED, given).fetchall()
+    of = queries.FAILED_OF_NAME if name else queries.FAILED_OF_QUEUES
+    return connection.execute(queries.FAILED.replace("{failed}", of), given).fetchall()
 
 
 def rejected(limit: Limit = 50, json: AsJson = False) -> None:

@@ -15,6 +15,7 @@ from shared.messages import ResendGiftCard
 
 STATES = ["scheduled", "queued", "sending", "sent", "delivered", "bounced", "failed", "unconfirmed"]
 STATES += ["suppressed", "skipped", "cancelled"]
+OPEN = ("sending", "unconfirmed")
 COLUMNS = {
     "id": "delivery",
     "gift_card_id": "card",
@@ -37,10 +38,11 @@ FROM (
         AND (%(state)s::text IS NULL OR state = %(state)s) AND (%(channel)s::text IS NULL OR channel = %(channel)s)
         AND (%(card)s::uuid IS NULL OR gift_card_id = %(card)s)
     UNION ALL (
-        SELECT * FROM deliveries WHERE state NOT IN ('sending', 'unconfirmed')
-            AND (%(state)s::text IS NULL OR state = %(state)s) AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-            AND (%(card)s::uuid IS NULL OR gift_card_id = %(card)s)
-        ORDER BY updated_at DESC LIMIT %(limit)s
+        SELECT latest.* FROM unnest(%(settled)s::text[]) AS s (word), unnest(%(channels)s::text[]) AS c (way), LATERAL (
+            SELECT * FROM deliveries WHERE state = s.word AND channel = c.way
+                AND (%(card)s::uuid IS NULL OR gift_card_id = %(card)s)
+            ORDER BY updated_at DESC LIMIT %(limit)s
+        ) latest
     )
 ) d, LATERAL (
     SELECT count(*) AS left FROM jobs j WHERE d.state IN ('sending', 'unconfirmed') AND j.gift_card_id = d.gift_card_id
@@ -92,13 +94,21 @@ def deliveries(
 
     Example: deliveries --card 7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08
     """
-    given = {"state": known(state, "state", STATES), "channel": known(channel, "channel", CHANNELS)}
+    given = {"state": known(state, "state", STATES), "channel": known(channel, "channel", CHANNELS), "card": card}
     with connected() as connection:
-        rows = connection.execute(DELIVERIES, given | {"card": card, "limit": limit}).fetchall()
+        rows = find(connection, given, limit)
     if json:
         return tables.as_json(rows)
     shown = [row | {"state": _state(row), "attempted": "\n".join(map(attempt, row["attempts"]))} for row in rows]
     return tables.show(shown, COLUMNS, title="deliveries", empty="none like this")
+
+
+def find(connection: db.Connection, wanted: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    """Give deliveries by ``state``, ``channel`` and ``card``, each of which may be None."""
+    settled = [state for state in STATES if state not in OPEN and wanted["state"] in (None, state)]
+    channels = [channel for channel in CHANNELS if wanted["channel"] in (None, channel)]
+    given = {"settled": settled, "channels": channels, "limit": limit}
+    return connection.execute(DELIVERIES, wanted | given).fetchall()
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -3,7 +3,16 @@
 from shared.models.cards import GiftCard, RefreshToken, Transaction
 from shared.models.deliveries import Breaker, Delivery, ProviderEvent, Suppression
 from shared.models.jobs import Event, EventSequence, JobKey, JobRow, MessageType, QueueControl, Schedule, Wiretap
-from shared.models.operations import Audit, Brake, BulkAction, BulkActionItem, InvariantCheck, LoginAttempts
+from shared.models.operations import (
+    Audit,
+    Brake,
+    BulkAction,
+    BulkActionItem,
+    Forecast,
+    InvariantCheck,
+    LoginAttempts,
+    WorkerProcess,
+)
 from shared.models.table import Base
 
 __all__ = [
@@ -16,6 +25,7 @@ __all__ = [
     "Delivery",
     "Event",
     "EventSequence",
+    "Forecast",
     "GiftCard",
     "InvariantCheck",
     "JobKey",
@@ -29,4 +39,5 @@ __all__ = [
     "Suppression",
     "Transaction",
     "Wiretap",
+    "WorkerProcess",
 ]

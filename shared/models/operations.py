@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, FetchedValue, ForeignKey, Identity
+from sqlalchemy import ARRAY, BigInteger, FetchedValue, ForeignKey, Identity, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.models.table import Base, by_database
@@ -59,6 +59,29 @@ class LoginAttempts(Base):
     failures: Mapped[int] = mapped_column(BigInteger)
     last_at: Mapped[datetime] = by_database()
     locked_until: Mapped[datetime | None]
+
+
+class Forecast(Base):
+    """What will fire on each day to come, as it was last counted; one row."""
+
+    __tablename__ = "forecast"
+
+    single: Mapped[bool] = mapped_column(primary_key=True)
+    as_of: Mapped[datetime | None]
+    took_s: Mapped[float | None]
+    days: Mapped[list[dict[str, Any]]] = by_database()
+
+
+class WorkerProcess(Base):
+    """A worker process that lives, by its own words."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    queues: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    threads: Mapped[int]
+    started_at: Mapped[datetime] = by_database()
+    seen_at: Mapped[datetime] = by_database()
 
 
 class BulkAction(Base):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from services.console import reading, searching
+from services.console import queries, reading, searching
 from services.console.searching import Search, page
 from services.console.session import Refused
 from shared import db
@@ -148,10 +148,12 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(part)
 
 
-def read_rows(connection: psycopg.Connection[dict[str, Any]], search: Search, *, paged: bool) -> int:
+def read_rows(
+    connection: psycopg.Connection[dict[str, Any]], search: Search, *, paged: bool, common: bool = False
+) -> int:
     """Run a search, and give how many rows of the table it looked at."""
     given = searching.parameters(search) | {"limit": 51, "cursor_at": NOW - timedelta(hours=1), "cursor_id": CARD}
-    parts = searching.parts(search, paged=paged)
+    parts = searching.parts(search, paged=paged, common=common)
     statement = searching.PAGE.replace("{columns}", searching.COLUMNS).replace("{parts}", parts)
     row = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement, given, prepare=False).fetchone()
     assert row is not None
@@ -178,13 +180,52 @@ def test_no_state_is_searched_by_reading_the_table(
     assert read_rows(many, Search(state=state, name=name), paged=True) < 10_000
 
 
-def test_failures_are_grouped_without_reading_what_succeeded(many: psycopg.Connection[dict[str, Any]]) -> None:
-    from services.console import queries
-
-    given = {"queues": list({m.queue for m in MESSAGES.values()}), "name": None, "newest": reading.LOOKED_AT}
-    row = many.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + queries.FAILED, given, prepare=False).fetchone()
+@pytest.mark.parametrize("of", [queries.FAILED_OF_QUEUES, queries.FAILED_OF_NAME], ids=["queues", "name"])
+def test_failures_are_grouped_without_reading_what_succeeded(
+    many: psycopg.Connection[dict[str, Any]], of: LiteralString
+) -> None:
+    name = "send_gift_card_email"
+    given = {"queues": list({m.queue for m in MESSAGES.values()}), "name": name, "newest": reading.LOOKED_AT}
+    statement = queries.FAILED.replace("{failed}", of)
+    row = many.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement, given, prepare=False).fetchone()
     assert row is not None
     reads = [n for n in nodes(row["QUERY PLAN"][0]["Plan"]) if n.get("Relation Name") == "jobs"]
 
     assert reads
-    assert all("jobs_finished" in n.get("Index Name", "") or n["Node Type"] == "Bitmap Heap Scan" for n in reads)
+    assert all(n["Node Type"] != "Seq Scan" for n in reads)
+    assert sum(n["Actual Loops"] * (n["Actual Rows"] + n.get("Rows Removed by Filter", 0)) for n in reads) < 25_000
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        Search(error="connection"),
+        Search(error="connection", state="failed"),
+        Search(error="connection", name="expire_gift_card"),
+        Search(reason="retries_exhausted"),
+        Search(reason="nothing_like_it"),
+    ],
+    ids=["error", "error and state", "error and name", "reason", "no such reason"],
+)
+def test_a_common_error_or_a_reason_is_found_by_reading_a_page_of_it(
+    many: psycopg.Connection[dict[str, Any]], search: Search
+) -> None:
+    common = searching._is_common(many, search)
+    many.execute(f"SET enable_sort = {'off' if common else 'on'}")
+
+    assert common == (search.error is not None)
+    for paged in (False, True):
+        assert read_rows(many, search, paged=paged, common=common) < 2_000, "of 120,000"
+
+
+def test_a_common_error_gives_the_same_pages_as_a_rare_one(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = ("failed", "rejected", "scheduled", "queued")
+    for state in states:
+        made(state, error_type="E", error=f"connection refused {state}", reason="transient")
+    made("failed", error_type="E", error="mailbox full", reason="retries_exhausted")
+    as_rare = found(error="Connection")
+    monkeypatch.setattr(searching, "COMMON", 1)
+
+    assert len(as_rare) == len(states)
+    assert found(error="Connection") == as_rare
+    assert found(error="Connection", name="expire_due_gift_cards") == as_rare

@@ -23,6 +23,8 @@ ROLES: dict[str, Role | None] = {
     "GET /livez": ANYBODY,
     "GET /login": ANYBODY,
     "POST /login": ANYBODY,
+    "GET /login/oidc": ANYBODY,
+    "GET /login/oidc/callback": ANYBODY,
     "POST /logout": Role.VIEWER,
     "GET /{path}": Role.VIEWER,  # there is nothing else, which is for those who are signed in to know
     "POST /{path}": Role.VIEWER,

@@ -25,7 +25,7 @@ def list_deliveries(
     """List deliveries with every attempt. ``needs`` says what each waits for."""
     wanted = {"state": state or None, "channel": channel or None, "card": card or None}
     with db.transaction() as connection:
-        rows = connection.execute(resolving.DELIVERIES, wanted | {"limit": limit}).fetchall()
+        rows = resolving.find(connection, wanted, limit)
     shown = [row | {"evidence": [resolving.attempt(tried) for tried in row["attempts"]]} for row in rows]
     return {"deliveries": shown, "wanted": wanted, "limit": limit, "states": resolving.STATES}
 

@@ -9,22 +9,22 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
-from services.console import ahead
+from services.console import lookout
 from services.console.web.screens import screen
 from shared import db
 
 
 @screen("/forecast", "forecast.html")
-def forecast(days: Annotated[int, Query(ge=1, le=366)] = 30) -> dict[str, Any]:
-    """Say what will fire on each of the coming days (UTC), with the money at stake."""
+def forecast(days: Annotated[int, Query(ge=1, le=lookout.DAYS)] = 30) -> dict[str, Any]:
+    """Say what will fire on each of the coming days (UTC), with the money at stake, as a console counted it last."""
     with db.transaction() as connection:
-        found = ahead.forecast(connection, days=days, by="day", zone="UTC")
-    return found | {"days": by_day(found["rows"], found["now"], days)}
+        found = lookout.counted(connection, days)
+    return found | {"days": by_day(found["rows"], found["until"] - timedelta(days=days + 1), days)}
 
 
-def by_day(rows: list[dict[str, Any]], now: datetime, days: int) -> list[dict[str, Any]]:
+def by_day(rows: list[dict[str, Any]], first_at: datetime, days: int) -> list[dict[str, Any]]:
     """Sum rows up: a ``day``, its ``count``, and ``money``, a sum by currency."""
-    first = now.astimezone(UTC).date()
+    first = first_at.astimezone(UTC).date()
     counts: dict[date, int] = defaultdict(int)
     money: dict[date, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for row in rows:

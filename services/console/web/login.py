@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 from services.console.web import pages, sessions, users
 from services.console.web.access import API, Guarded, came_from
 from services.console.web.screens import came_back
+from shared.settings import settings
 
 router = APIRouter(route_class=Guarded)
 
@@ -23,7 +24,16 @@ async def livez() -> Response:
 @router.get("/login", include_in_schema=False)
 def login(request: Request, next: str = "/") -> Response:
     """Show the form; its token belongs to a session without a user."""
-    page = pages.render(request, "login.html", {"next": came_back(next), "wrong": None, "login": ""})
+    return form(request, next=next)
+
+
+def form(
+    request: Request, *, next: str = "/", login: str = "", wrong: str | None = None, status: int = 200
+) -> Response:
+    """Give the page to sign in on, with a session for its token, and what was wrong."""
+    ways = {"passwords": bool(settings().console_users), "provider": settings().console_oidc is not None}
+    given = {"next": came_back(next), "login": login, "wrong": wrong, **ways}
+    page = pages.render(request, "login.html", given, status=status)
     sessions.keep(page, request.state.session)
     return page
 
@@ -38,8 +48,7 @@ def sign_in(
     """Begin a session."""
     user = users.sign_in(login, password, came_from(request))
     if user is None:
-        wrong = {"next": came_back(next), "login": login, "wrong": "login or password is wrong"}
-        return pages.render(request, "login.html", wrong, status=401)
+        return form(request, next=next, login=login, wrong="login or password is wrong", status=401)
     answer = RedirectResponse(came_back(next), 303)
     sessions.keep(answer, sessions.Session.of(user))
     return answer

@@ -11,23 +11,30 @@ from services.console import actions, pace, queries, reading, watching
 from services.console.web.screens import Act, act, screen
 from shared import db
 from shared.messages import QUEUES
+from shared.settings import settings
 
 Queue = StrEnum("Queue", {queue.replace("-", "_").upper(): queue for queue in QUEUES})  # type: ignore[misc]
 
 
 # Above this nobody needs to know how many; the metrics do.
-MOST = 10_000
+MOST = 2_000
 
 
 @screen("/", "overview.html")
 def overview() -> dict[str, Any]:
-    """Count the jobs of each queue up to 10,000, and show the last hour and what is paused, braked or refused."""
+    """Count the jobs of each queue up to 2,000, and show the last hour and what is paused, braked or refused."""
+    lease = {"lease_s": settings().lease_s}
     with db.transaction() as connection:
         hour = pace.hour(connection)
+        workers = {row["queue"]: row["workers"] for row in connection.execute(queries.WORKERS_OF, lease)}
         return {
-            "queues": [row | {"last_minute": hour["queues"][row["queue"]]} for row in reading.queues(connection, MOST)],
+            "queues": [
+                row | {"last_minute": hour["queues"][row["queue"]], "workers": workers.get(row["queue"], 0)}
+                for row in reading.queues(connection, MOST)
+            ],
             "minutes": hour["minutes"],
             "most": MOST,
+            "looked_at": pace.MOST,
             "brakes": connection.execute(queries.BRAKES).fetchall(),
             "breakers": connection.execute(watching.BREAKERS).fetchall(),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict, dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -14,6 +15,7 @@ from services.console.web import users
 from shared.settings import settings
 
 SAID_S = 60
+TRY_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +24,25 @@ class Session:
 
     login: str | None = None
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    password: str = ""  # a fingerprint of its hash
+    password: str = ""  # a fingerprint of its hash, or of the provider's settings
+    role: str = ""  # of who came through a provider; it is that of the settings for all others
 
     @classmethod
     def of(cls, user: users.User) -> Session:
         """Begin a session: a token from before signing in is worth nothing in it."""
         return cls(user.login, password=users.fingerprint(user.login))
 
+    @classmethod
+    def through_provider(cls, user: users.User) -> Session:
+        """Begin a session of somebody whom a provider vouches for."""
+        return cls(user.login, password=users.fingerprint_of_provider(), role=user.role.name)
+
     def user(self) -> users.User | None:
         """Give who is signed in, as the settings have them now."""
+        if self.login and self.role:
+            known = users.fingerprint_of_provider()
+            right = bool(known) and secrets.compare_digest(self.password, known)
+            return users.User(self.login, users.Role[self.role]) if right else None
         if self.login is None or not secrets.compare_digest(self.password, users.fingerprint(self.login)):
             return None
         return users.find(self.login)
@@ -72,6 +84,25 @@ def said(request: Request) -> dict[str, object] | None:
 def unsay(response: Response) -> None:
     """Show a line once only."""
     response.delete_cookie(_name("said"), path="/", secure=_secure(), httponly=True, samesite="lax")
+
+
+def begin_try(response: Response, value: object) -> None:
+    """Keep what somebody needs who comes back from a provider, for ten minutes."""
+    _set(response, "try", value, TRY_S)
+
+
+def tried(request: Request) -> dict[str, Any]:
+    """Give what was kept; nothing if nothing was, or too long ago."""
+    try:
+        found: dict[str, Any] = _signer("try").loads(request.cookies.get(_name("try"), ""), TRY_S)
+        return found
+    except BadSignature:
+        return {}
+
+
+def end_try(response: Response) -> None:
+    """Have the browser forget it: each may come back once."""
+    response.delete_cookie(_name("try"), path="/", secure=_secure(), httponly=True, samesite="lax")
 
 
 def _set(response: Response, name: str, value: object, age_s: int) -> None:

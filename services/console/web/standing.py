@@ -13,6 +13,10 @@ from services.console.session import known
 from services.console.web.screens import Act, act, screen
 from shared import db
 from shared.messages import MESSAGES, QUEUES
+from shared.settings import settings
+
+# Who runs a job, and has said nothing of itself.
+UNHEARD: dict[str, Any] = {"queues": [], "threads": None, "started_at": None, "seen_at": None, "silent": False}
 
 
 @screen("/failed", "failed.html")
@@ -25,13 +29,17 @@ def list_failed(name: Annotated[str, Query(max_length=200)] = "") -> dict[str, A
 
 @screen("/workers", "workers.html")
 def list_workers() -> dict[str, Any]:
-    """List what each worker does now, since when, and how long its lease is. One without a job is in no row."""
+    """List each worker process with what it does now and since when; without ``jobs``, it waits for some.
+
+    ``silent`` ones have said nothing for the length of a lease: they were killed, or cannot reach the database.
+    """
     with db.transaction() as connection:
-        rows = connection.execute(queries.WORKERS).fetchall()
-    workers = [
-        {"worker": worker or "unknown", "jobs": list(jobs)} for worker, jobs in groupby(rows, lambda row: row["worker"])
-    ]
-    return {"workers": workers, "running": len(rows)}
+        processes = connection.execute(queries.WORKERS, {"lease_s": settings().lease_s}).fetchall()
+        running = connection.execute(queries.RUNNING).fetchall()
+    jobs: dict[str, list[Any]] = {worker: list(rows) for worker, rows in groupby(running, lambda row: row["worker"])}
+    workers = [row | {"jobs": jobs.pop(row["worker"], [])} for row in processes]
+    unheard = [UNHEARD | {"worker": worker or "unknown", "jobs": rows} for worker, rows in jobs.items()]
+    return {"workers": workers + unheard, "running": len(running)}
 
 
 @screen("/schedules", "schedules.html")

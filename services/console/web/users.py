@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from enum import IntEnum
 from threading import BoundedSemaphore
@@ -58,6 +59,15 @@ def fingerprint(login: str) -> str:
     """Say in a few letters which password a user has: a session ends when it changes."""
     found = settings().console_users.get(login)
     return hashlib.sha256(found.password_hash.get_secret_value().encode()).hexdigest()[:16] if found else ""
+
+
+def fingerprint_of_provider() -> str:
+    """Say in a few letters through which provider people come, and with which roles; empty without one."""
+    provider = settings().console_oidc
+    if provider is None:
+        return ""
+    about = [provider.issuer, provider.client_id, provider.roles_claim, *sorted(provider.roles.items())]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
 def sign_in(login: str, password: str, address: str) -> User | None:

@@ -33,7 +33,8 @@ def test_every_role_that_is_declared_is_that_of_a_route(app: FastAPI) -> None:
 def test_nobody_is_served_unsigned_but_at_the_door(app: FastAPI) -> None:
     open_to_all = {f"{method} {path}" for method, path in every_route() if access.needed(method, path) is None}
 
-    assert open_to_all == {"GET /livez", "GET /login", "POST /login"}
+    by_provider = {"GET /login/oidc", "GET /login/oidc/callback"}
+    assert open_to_all == {"GET /livez", "GET /login", "POST /login", *by_provider}
 
 
 def test_a_route_without_a_role_does_not_start(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:

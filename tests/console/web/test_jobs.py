@@ -251,6 +251,23 @@ def test_workers_are_shown_with_what_they_do_since_when_and_whether_they_are_sil
     assert "2 min" in client.get("/workers").text
 
 
+def test_workers_without_a_job_are_shown_too_and_counted_per_queue(browser: Browser, made: Made, sql: Sql) -> None:
+    sql(
+        "INSERT INTO workers (name, queues, threads, seen_at) VALUES ('pod-1:7', '{sms-delivery}', 8, now()),"
+        " ('pod-2:7', '{sms-delivery}', 8, now()), ('pod-3:7', '{email-delivery}', 4, now() - interval '5 minutes')"
+    )
+    made("running", worker="pod-2:7", started_at="now", lease_until="now")
+    client = browser("vera")
+
+    found = client.get("/api/v1/workers").json()
+    shown = [(each["worker"], len(each["jobs"]), each["silent"]) for each in found["workers"]]
+    counts = {row["queue"]: row["workers"] for row in client.get("/api/v1").json()["queues"]}
+
+    assert shown == [("pod-3:7", 0, True), ("pod-1:7", 0, False), ("pod-2:7", 1, False)]
+    assert (found["running"], counts["sms-delivery"], counts["email-delivery"]) == (1, 2, 0)
+    assert "waits for jobs" in client.get("/workers").text
+
+
 def test_a_line_of_the_timetable_runs_now_and_shows_what_it_missed(
     browser: Browser, sql: Sql, setting: Setting
 ) -> None:

@@ -217,7 +217,7 @@ def test_full_pages_are_accessible_and_no_wider_than_the_screen(
 
 def test_what_others_do_is_seen_without_a_touch(visit: Visit, page: Page, made: Made) -> None:
     visit.go("/workers")
-    expect(page.get_by_text("No job runs just now.")).to_be_visible()
+    expect(page.get_by_text("No worker is there, and no job runs.")).to_be_visible()
 
     made("running", worker="pod-7:12", started_at="now", lease_until="now")
 
