@@ -6,6 +6,7 @@ from typing import LiteralString
 
 from shared import db, logs, metrics
 from shared.failpoints import failpoint
+from shared.messages import QUEUES
 from shared.settings import settings
 
 # A stall burns the attempt that it interrupted; a job that keeps killing its worker is failed, not looped. Nobody comes
@@ -50,31 +51,37 @@ RETURNING j.id, j.queue, j.name, j.state, j.worker
 # What waits behind the last that started is only late: copies of it would make a long queue longer. (What was published
 # more than once says nothing about the order.) Each further copy waits twice as long.
 LOST: LiteralString = """
-WITH silent AS (
-    SELECT id, queue, priority = 0 AS urgent, queued_at FROM jobs WHERE state = 'queued'
-        AND queued_at < clock_timestamp() - make_interval(secs => %(silent_s)s * power(2, least(publishes, 6) - 1))
-    ORDER BY queued_at LIMIT 500
-), lanes AS (
-    SELECT DISTINCT queue, urgent FROM silent
+WITH lanes AS (
+    SELECT q.queue, p.priority FROM unnest(%(queues)s::text[]) AS q (queue), generate_series(0, 2) AS p (priority)
+    WHERE clock_timestamp() - make_interval(secs => %(silent_s)s) > (
+        SELECT queued_at FROM jobs j WHERE j.queue = q.queue AND j.priority = p.priority AND state = 'queued'
+        ORDER BY queued_at LIMIT 1)
 ), moving AS (
-    SELECT queue, urgent, (
+    SELECT queue, priority, (
         SELECT max(queued_at) FROM (
             (SELECT queued_at FROM jobs j WHERE j.queue = lanes.queue AND state = 'running' AND publishes = 1
-                AND (priority = 0) = urgent AND started_at > clock_timestamp() - make_interval(secs => %(silent_s)s))
+                AND (j.priority = 0) = (lanes.priority = 0)
+                AND started_at > clock_timestamp() - make_interval(secs => %(silent_s)s)
+                AND lease_until > (SELECT clock_timestamp())) -- asked once, so that its index passes over what is dead
             UNION ALL
             (SELECT queued_at FROM jobs j WHERE j.queue = lanes.queue AND state = 'succeeded' AND publishes = 1
-                AND (priority = 0) = urgent AND finished_at > clock_timestamp() - make_interval(secs => %(silent_s)s)
+                AND (j.priority = 0) = (lanes.priority = 0)
+                AND finished_at > (SELECT clock_timestamp()) - make_interval(secs => %(silent_s)s)
             ORDER BY finished_at DESC LIMIT 50)
             UNION ALL
             (SELECT queued_at FROM jobs j WHERE j.queue = lanes.queue AND state = 'skipped' AND publishes = 1
-                AND (priority = 0) = urgent AND finished_at > clock_timestamp() - make_interval(secs => %(silent_s)s)
+                AND (j.priority = 0) = (lanes.priority = 0)
+                AND finished_at > (SELECT clock_timestamp()) - make_interval(secs => %(silent_s)s)
             ORDER BY finished_at DESC LIMIT 50)
         ) started
     ) AS head FROM lanes
-), lost AS ( -- only these are locked: a worker must not wait for what merely waits for it
-    SELECT j.id FROM silent JOIN moving USING (queue, urgent) JOIN jobs j ON j.id = silent.id
-    WHERE j.state = 'queued' AND j.queued_at = silent.queued_at AND (head IS NULL OR j.queued_at < head)
-    FOR UPDATE OF j SKIP LOCKED
+), lost AS ( -- only these are locked: no worker must wait for what merely waits for it
+    SELECT silent.id FROM moving, LATERAL (
+        SELECT id FROM jobs j WHERE j.queue = moving.queue AND j.priority = moving.priority AND state = 'queued'
+            AND queued_at < coalesce(head, 'infinity')
+            AND queued_at < clock_timestamp() - make_interval(secs => %(silent_s)s * power(2, least(publishes, 6) - 1))
+        ORDER BY queued_at LIMIT 500 FOR UPDATE SKIP LOCKED
+    ) silent
 )
 UPDATE jobs j SET state = 'scheduled' FROM lost WHERE j.id = lost.id RETURNING j.id
 """
@@ -84,7 +91,7 @@ def rescue() -> int:
     """Return stalled and lost jobs to the table's due rows. Returns how many."""
     with db.transaction() as connection:
         stalled = connection.execute(STALLED, {"max_stalls": settings().max_stalls}).fetchall()
-        lost = connection.execute(LOST, {"silent_s": settings().silent_s}).fetchall()
+        lost = connection.execute(LOST, {"silent_s": settings().silent_s, "queues": list(QUEUES)}).fetchall()
         failpoint("rescuing")
     for job in stalled:
         metrics.stalled.labels(job["queue"], job["name"]).inc()
