@@ -60,7 +60,9 @@ def look() -> float:
 
 
 def _count(connection: db.Connection) -> float:
-    connection.execute("SET LOCAL statement_timeout = '10min'")  # nobody waits for it, and it locks only its row
+    # Nobody waits for it, and it locks only its row. A million rows are found in a bitmap of this size, not read twice.
+    connection.execute("SET LOCAL statement_timeout = '10min'")
+    connection.execute("SET LOCAL work_mem = '64MB'")
     given = ahead.parameters(ahead.span(connection, DAYS + 1), "day", "UTC")
     [row] = connection.execute(COUNT, given, prepare=False).fetchall()
     return float(row["took_s"])

@@ -6,6 +6,8 @@ import json
 from uuid import UUID
 
 import services.delivery.actors  # noqa: F401  # registers the actors
+from services.console import resolving
+from shared import db
 from shared.messages import SendGiftCardEmail
 from tests.console.conftest import Cli, Read, Sent
 from tests.kinds import Deliver, Issue, JobOf, Sql
@@ -39,6 +41,35 @@ def test_held_deliveries_come_first_then_unknown_ones_each_with_its_attempts(
     assert read("deliveries", "--channel", "sms") == []
     assert len(read("deliveries", "--card", card_id, "--limit", 3)) == 3
     assert "2026-11-24 08:00:01 smtp:relay:587 unknown no_reply" in cli("deliveries").output
+
+
+def test_a_page_of_deliveries_reads_no_more_than_a_page_of_each_kind(card: Issue, sql: Sql) -> None:
+    one = card("10.00")
+    sql(
+        "INSERT INTO deliveries (dedupe_key, gift_card_id, kind, channel, recipient_version, state)"
+        " SELECT n::text, %s, 'gift', 'email', 1, 'sent' FROM generate_series(1, 30000) n",
+        one,
+    )
+    sql("ANALYZE deliveries")
+
+    for wanted in ({}, {"state": "bounced"}, {"channel": "sms"}, {"state": "sent", "channel": "sms"}):
+        given = {"state": None, "channel": None, "card": None} | wanted
+        with db.transaction() as connection:
+            before = read(connection)
+            found = resolving.find(connection, given, 50)
+            looked_at = read(connection) - before
+
+        assert len(found) == (0 if wanted else 50)
+        assert looked_at < 1000, f"of 30,000 for {wanted}"
+
+
+def read(connection: db.Connection) -> int:
+    """Say how many deliveries this transaction has read so far."""
+    [row] = connection.execute(
+        "SELECT pg_stat_get_xact_tuples_returned('deliveries'::regclass)"
+        " + pg_stat_get_xact_tuples_fetched('deliveries'::regclass) AS n"
+    ).fetchall()
+    return int(row["n"])
 
 
 def test_a_delivery_that_arrived_counts_as_sent_by_an_operators_word(
