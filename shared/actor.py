@@ -10,7 +10,7 @@ from uuid import UUID
 import dramatiq
 import psycopg
 
-from shared import attempt, controls, db, logs, metrics, refusals
+from shared import attempt, controls, db, logs, metrics, refusals, tracing
 from shared.attempt import Outcome, Skipped
 from shared.broker import get_broker
 from shared.claims import claim, known_as
@@ -96,11 +96,18 @@ def run(envelope: Envelope, again: bool = False) -> None:  # what a Dramatiq mes
     pauses = get_broker().pauses
     if queue in pauses:
         raise db.Stopping
-    waited_s = controls.wait_for_slot(envelope, limited=queue in pauses.limited)
+    with tracing.processing(envelope):
+        _run(envelope, again)
+
+
+def _run(envelope: Envelope, again: bool) -> None:
+    queue = envelope.message.queue
+    waited_s = controls.wait_for_slot(envelope, limited=queue in get_broker().pauses.limited)
     metrics.slot_wait_seconds.labels(queue).inc(waited_s)
     job = _claim(envelope, again)
     if job is None:
         metrics.duplicates.labels(queue).inc()
+        tracing.tell("duplicate")
         logs.get().debug("duplicate", job_id=str(envelope.id), queue=queue)
     elif job.state in ("skipped", "succeeded"):
         failpoint("committed")
@@ -119,6 +126,7 @@ def _park(job: Job, envelope: Envelope) -> None:
     except Rejected as error:
         if not error.grace_s:
             refusals.reject_message(envelope, error.reason, error.detail or "", job_id=job.id)
+            tracing.tell("rejected", error.reason)
             return
     _report(job, "parked", None)
 
@@ -189,6 +197,7 @@ def _run_claimed(job: Job, envelope: Envelope) -> None:
 
 def _report(job: Job, outcome: str, reason: str | None) -> None:
     metrics.jobs.labels(job.queue, job.name, outcome, reason or "").inc()
+    tracing.tell(outcome, reason, job.attempt)
     event = {"succeeded": "completed"}.get(outcome, outcome)
     card = {"gift_card_id": str(job.gift_card_id)} if job.gift_card_id else {}
     level = logs.get().error if outcome == "failed" else logs.get().info

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -15,8 +15,9 @@ from aio_pika.exceptions import PublishError as Returned
 
 from .errors import PublishError
 from .messages import Message, Priority
+from .traceparent import Producing
 from .trust import advice
-from .wire import CONTENT_TYPE, COPIED, Envelope, enveloped
+from .wire import CONTENT_TYPE, COPIED, Envelope, enveloped, traced
 
 WINDOW = 500  # confirms outstanding at once
 
@@ -77,7 +78,12 @@ class AsyncPublisher:
         Raises:
             PublishError: not confirmed within ``timeout_s``, or no such queue; sending the same again is safe.
         """
-        envelopes = enveloped(messages, self._source)
+        with Producing() as spans:
+            envelopes = [traced(one, spans) for one in enveloped(messages, self._source)]
+            await self._publish(envelopes)
+        return [envelope.id for envelope in envelopes]
+
+    async def _publish(self, envelopes: Sequence[Envelope]) -> None:
         room = asyncio.Semaphore(WINDOW)
         sends = asyncio.gather(*(self._until_confirmed(one, room) for one in envelopes), return_exceptions=True)
         try:
@@ -87,7 +93,6 @@ class AsyncPublisher:
             raise PublishError(why) from None
         if failed:
             raise PublishError(f"{len(failed)} of {len(envelopes)} messages not published: {_why(failed[0])}")
-        return [envelope.id for envelope in envelopes]
 
     async def close(self) -> None:
         """Close the connection."""

@@ -11,7 +11,7 @@ import dramatiq
 import pika
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
-from shared import controls, db, health, logs, topology
+from shared import controls, db, health, logs, topology, tracing
 from shared.consumer import JobsConsumer
 from shared.errors import QueueMismatch, QueueMissing
 from shared.leases import leases
@@ -96,6 +96,7 @@ class Boot(dramatiq.Middleware):
         worker.worker_threads = sum(settings().queues[queue].concurrency for queue in queues)
         db.stopping.clear()
         logs.configure(settings().log_level)
+        tracing.start("giftcard-jobs-worker")
         broker.read_back(worker.consumer_whitelist or broker.queues)
         db.open_pool(worker.worker_threads + 2)
         broker.pauses.start()
@@ -120,6 +121,7 @@ class Boot(dramatiq.Middleware):
         leases.stop()
         health.stop()
         db.close_pool()
+        tracing.stop()
         logs.get().info("worker_stopped")
 
 

@@ -46,7 +46,8 @@ ON CONFLICT (id) DO UPDATE SET
     finished_at = CASE WHEN j.not_after < clock_timestamp() THEN clock_timestamp() END,
     error_type = NULL, error = NULL,
     attempt = j.attempt + 1, epoch = j.epoch + 1, max_attempts = coalesce(j.max_attempts, excluded.max_attempts),
-    gift_card_id = coalesce(j.gift_card_id, excluded.gift_card_id), worker = %(worker)s, started_at = clock_timestamp(),
+    gift_card_id = coalesce(j.gift_card_id, excluded.gift_card_id),
+    traceparent = coalesce(j.traceparent, excluded.traceparent), worker = %(worker)s, started_at = clock_timestamp(),
     lease_until = CASE WHEN j.not_after < clock_timestamp() THEN NULL ELSE clock_timestamp() + %(lease)s END
 WHERE j.name = excluded.name
   AND (j.state = 'queued' OR (j.state = 'scheduled' AND j.run_at <= clock_timestamp()))

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from .messages import Message, Priority
+from .traceparent import current
 
 
 def enqueue(
@@ -27,6 +28,7 @@ def enqueue(
         run_at: aware time before which it must not run; None means now (or when the message itself says).
         dedupe_key: a business key, unique for ever: the second job with it is not made.
         not_after: aware time after which it is worthless and ends as ``skipped(too_late)``.
+        traceparent: the W3C trace context it belongs to; None: that of the current span or job.
 
     Returns:
         The id of the job, or of the one that already has ``dedupe_key``.
@@ -44,7 +46,7 @@ def enqueue(
         "priority": Priority(priority).value,
         "dedupe_key": dedupe_key,
         "not_after": not_after,
-        "traceparent": traceparent,
+        "traceparent": current() if traceparent is None else traceparent,
         "source": source,
     }
     return UUID(str(_scalar(transaction, "enqueue_job", values)))

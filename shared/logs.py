@@ -50,7 +50,7 @@ def configure(level: str) -> None:
     logging.raiseExceptions = False  # where a line cannot be written, Python would print the text of errors instead
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
-    for noisy in ("pika", "dramatiq", "stamina", "psycopg.pool", "apscheduler", "twilio"):
+    for noisy in ("pika", "dramatiq", "stamina", "psycopg.pool", "apscheduler", "twilio", "opentelemetry"):
         logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.WARNING))
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # reconnects are ours to report
     for actors in ("shared", "services"):  # Dramatiq's loggers of them, which print the arguments of each call

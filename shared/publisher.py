@@ -15,8 +15,9 @@ from .errors import PublishError
 from .messages import Message
 from .packets import Batch, Packet
 from .sender import Sender
+from .traceparent import Producing
 from .trust import advice
-from .wire import Envelope, enveloped
+from .wire import Envelope, enveloped, traced
 
 WINDOW = 1000  # confirms outstanding at once: more does not publish faster, fewer does slower
 
@@ -64,11 +65,12 @@ class Publisher(Sender):
         Raises:
             PublishError: says how many were not confirmed; sending the same envelopes again is safe.
         """
-        envelopes = enveloped(messages, self._source)
-        packets = [Packet(e.routing_key, e.encode(), str(e.id), copied=True) for e in envelopes]
-        failed = [p for p in self.publish(packets) if p.error]
-        if failed:
-            raise PublishError(f"{len(failed)} of {len(packets)} messages not published: {failed[0].error}")
+        with Producing() as spans:
+            envelopes = [traced(e, spans) for e in enveloped(messages, self._source)]
+            packets = [Packet(e.routing_key, e.encode(), str(e.id), copied=True) for e in envelopes]
+            failed = [p for p in self.publish(packets) if p.error]
+            if failed:
+                raise PublishError(f"{len(failed)} of {len(packets)} messages not published: {failed[0].error}")
         return [e.id for e in envelopes]
 
     def publish(self, packets: Sequence[Packet]) -> Sequence[Packet]:

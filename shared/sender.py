@@ -45,6 +45,7 @@ class Sender(ABC):
         Parameters:
             run_at: aware time before which it must not run; None means now (or when the message itself says).
             dedupe_key: a business key, unique for ever: a second message with it does nothing.
+            traceparent: the W3C trace context it belongs to; None: that of the current span or job.
 
         Returns:
             The job's id.

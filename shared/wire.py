@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from .errors import BadMessage, UnknownMessage
 from .fields import Instant
 from .messages import MAX_BODY_BYTES, MESSAGES, Message, Priority
+from .traceparent import Producing
 
 CONTENT_TYPE = "application/cloudevents+json"
 WIRETAP = "giftcards.wiretap"  # the stream that keeps a copy of each message from outside, however its queue fares
@@ -74,6 +75,13 @@ class Envelope:
 def enveloped(messages: Iterable[Message | Envelope], source: str) -> list[Envelope]:
     """Put messages into envelopes of a source; what is in one stays as it is."""
     return [m if isinstance(m, Envelope) else Envelope(m, source=source) for m in messages]
+
+
+def traced(envelope: Envelope, spans: Producing) -> Envelope:
+    """Begin the span of an envelope that goes out, and let it carry its trace."""
+    message = envelope.message
+    traceparent = spans.begin(envelope.routing_key, message.name, envelope.id, envelope.traceparent)
+    return envelope if traceparent == envelope.traceparent else replace(envelope, traceparent=traceparent)
 
 
 def lane(queue: str, priority: Priority) -> str:

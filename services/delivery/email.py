@@ -20,6 +20,7 @@ from uuid import UUID
 from services.delivery import smtp
 from services.delivery.providers import Accepted, ErrorClass, ProviderError, redact
 from services.delivery.rendering import TO_PURCHASER, CardView, Rendered, one_line, render
+from shared import tracing
 from shared.settings import Settings
 
 # RFC 5321 4.5.3.2.6: a server may think for ten minutes after the final dot; giving up earlier makes duplicates.
@@ -149,6 +150,11 @@ def send(letter: Letter, settings: Settings, *, final_timeout_s: float = FINAL_T
     Raises:
         ProviderError: unknown, when the final dot was sent and no answer came; any other class: it was not accepted.
     """
+    with tracing.calling("smtp", settings.smtp_host, settings.smtp_port):
+        return _handed_over(letter, settings, final_timeout_s)
+
+
+def _handed_over(letter: Letter, settings: Settings, final_timeout_s: float) -> Accepted:
     connection = smtp.begin(settings, letter.sender, letter.to, len(letter.body), utf8=letter.utf8)
     try:
         with smtp.lost_is_transient(connection):

@@ -13,7 +13,7 @@ from services.scheduler.relay import Relay, declare_queues
 from services.scheduler.rescue import rescue
 from services.scheduler.timetable import Timetable
 from services.scheduler.wishes import rederive
-from shared import db, health, logs
+from shared import db, health, logs, tracing
 from shared.errors import QueueMismatch
 from shared.publisher import Publisher
 from shared.settings import settings
@@ -27,6 +27,7 @@ LONGEST_SLEEP_S = 5  # a safety net under LISTEN: a lost notification costs at m
 def main() -> None:
     """Run until SIGTERM."""
     logs.configure(settings().log_level)
+    tracing.start("giftcard-jobs-scheduler")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: db.stopping.set())
     # Two connections: what goes wrong with a fact must not hold up a job.
@@ -55,6 +56,7 @@ def main() -> None:
     teller.close()
     health.stop()
     db.close_pool()
+    tracing.stop()
     logs.get().info("scheduler_stopped")
 
 

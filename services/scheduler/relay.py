@@ -17,10 +17,11 @@ from services.scheduler import outbox, turn
 from shared import db, logs, metrics, topology
 from shared.failpoints import failpoint
 from shared.jobs import LEVELS
-from shared.messages import QUEUES, Priority
+from shared.messages import QUEUES
 from shared.packets import Packet
 from shared.publisher import Publisher
 from shared.settings import settings
+from shared.traceparent import Producing
 from shared.wire import lane
 
 PART = 500
@@ -93,12 +94,15 @@ class Relay:
 
     def publish_due(self) -> int:
         """Publish one batch. Returns how many rows are queued now."""
-        with metrics.relay_batch_seconds.time(), db.transaction() as connection:
-            parts = list(self._begin(connection))
+        with metrics.relay_batch_seconds.time(), Producing() as spans, db.transaction() as connection:
+            parts = list(self._begin(connection, spans))
             for _, packets in parts:
                 self._publisher.wait(packets)
             failpoint("relay-published")
             sent = [pair for rows, packets in parts for pair in zip(rows, packets, strict=True)]
+            for _, packet in sent:
+                if packet.error:
+                    spans.fail(packet.message_id, "not_published")
             if failed := [row for row, packet in sent if packet.error]:
                 connection.execute(UNMARK, ([row["id"] for row in failed], [row["queued_at"] for row in failed]))
         for queue, number in Counter(row["queue"] for row, packet in sent if not packet.error).items():
@@ -108,7 +112,7 @@ class Relay:
             db.stopping.wait(NO_ROOM_S)  # they are due again at once
         return len(sent) - len(failed)
 
-    def _begin(self, connection: db.Connection) -> Iterator[tuple[Rows, Sequence[Packet]]]:
+    def _begin(self, connection: db.Connection, spans: Producing) -> Iterator[tuple[Rows, Sequence[Packet]]]:
         """Mark the rows that are due, and begin to publish each part of them before the next is looked for."""
         room = self._room(connection)
         for _ in range(PARTS):
@@ -118,7 +122,7 @@ class Relay:
             failpoint("relay-claimed")
             if rows:
                 connection.execute(MARK, ([row["id"] for row in rows],))
-                yield rows, self._publisher.begin([_packet(row) for row in rows])
+                yield rows, self._publisher.begin([_packet(row, spans) for row in rows])
             if len(rows) < PART:
                 return
             _fill(room, rows)
@@ -161,8 +165,9 @@ def _fill(room: Room, rows: Rows) -> None:
                 room[row["queue"], priority] = left - 1
 
 
-def _packet(row: dict[str, Any]) -> Packet:
+def _packet(row: dict[str, Any], spans: Producing) -> Packet:
     priority = LEVELS[row["priority"]]
+    to = lane(row["queue"], priority)
     document = {
         "specversion": "1.0",
         "id": str(row["id"]),
@@ -172,7 +177,8 @@ def _packet(row: dict[str, Any]) -> Packet:
         "priority": priority.value,
         "data": row["data"],
     }
-    for attribute, column in {"dedupekey": "dedupe_key", "traceparent": "traceparent"}.items():
-        if row[column]:
-            document[attribute] = row[column]
-    return Packet(lane(row["queue"], Priority(priority)), json.dumps(document).encode(), str(row["id"]))
+    if row["dedupe_key"]:
+        document["dedupekey"] = row["dedupe_key"]
+    if traceparent := spans.begin(to, row["name"], row["id"], row["traceparent"]):
+        document["traceparent"] = traceparent
+    return Packet(to, json.dumps(document).encode(), str(row["id"]))

@@ -39,11 +39,11 @@ def where(peer: dict[str, Any]) -> str:
     return "database" if selects(selector, DATABASE) else "services"
 
 
-def paths(labels: dict[str, str], direction: str, side: str) -> set[tuple[str, Any]]:
+def paths(labels: dict[str, str], direction: str, side: str, overlay: str = "production") -> set[tuple[str, Any]]:
     """Give every peer and port that a pod with these labels has in one direction."""
     rules = [
         rule
-        for policy in of_kind("production", "NetworkPolicy")
+        for policy in of_kind(overlay, "NetworkPolicy")
         if selects(policy["spec"]["podSelector"], labels) and direction in policy["spec"]["policyTypes"]
         for rule in policy["spec"].get(direction.lower(), [])
     ]
@@ -62,6 +62,15 @@ def test_every_service_reaches_what_it_needs_and_nothing_else() -> None:
     }
 
     assert reached == SERVICES
+
+
+def test_where_tracing_is_chosen_workers_and_schedulers_reach_the_collector_and_nobody_else_does() -> None:
+    reached = {
+        name: ("monitoring", 4318) in paths(pod["metadata"]["labels"], "Egress", "to", "staging")
+        for name, pod in pods("staging").items()
+    }
+
+    assert reached == {name: name in {*QUEUES, "scheduler"} for name in SERVICES}
 
 
 def test_only_webhooks_and_the_console_are_reached_from_outside_and_all_else_only_by_prometheus() -> None:

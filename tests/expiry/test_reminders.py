@@ -43,6 +43,14 @@ def test_a_reminder_is_handed_off_to_email_with_the_cards_end_as_its_last_moment
     assert job(job_id)["state"] == "succeeded"
 
 
+def test_the_mail_of_a_reminder_is_of_its_trace(received: Received, deliver: Deliver, sql: Sql) -> None:
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+
+    deliver(Envelope(SendExpiryReminder(gift_card_id=received()), traceparent=trace))
+
+    assert [send["traceparent"] for send in sends(sql)] == [trace]
+
+
 def test_a_redelivered_reminder_is_handed_off_once(received: Received, deliver: Deliver, sql: Sql) -> None:
     envelope = Envelope(SendExpiryReminder(gift_card_id=received()))
 
