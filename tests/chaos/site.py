@@ -46,7 +46,7 @@ SCHEDULERS = ("scheduler-1", "scheduler-2")
 # Waits that are minutes in production are seconds here, and nothing is pruned before it is counted.
 HASTE = {
     "JOBS_LEASE_S": str(LEASE_S),
-    "JOBS_SILENT_S": "10",
+    "JOBS_SILENT_S": "6",
     "JOBS_SETTLE_S": "8",  # a line holds what it took for 5 s: who asks sooner does not hear of what then arrives
     "JOBS_MAX_STALLS": "20",
     "JOBS_BACKOFF_S": json.dumps(
