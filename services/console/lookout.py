@@ -13,7 +13,7 @@ from services.console import ahead
 from shared import db, logs
 
 DAYS = 92
-LEAST_S = 60
+LEAST_S = 10
 SHARE = 20  # the longer counting takes, the rarer it is: one part in so many of the time, at most
 
 DUE: LiteralString = """
@@ -73,7 +73,7 @@ def _every_s(took_s: float) -> float:
 
 
 def loop(stopping: threading.Event) -> None:
-    """Look again and again; an error is told, and tried again after a minute."""
+    """Look again and again; an error is told, and tried again after a moment."""
     wait_s = 0.0
     while not stopping.wait(wait_s):
         try:

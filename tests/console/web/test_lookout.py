@@ -46,7 +46,7 @@ def test_what_was_counted_is_shown_by_day_with_money_and_when_it_was(
     assert (expiry["count"], float(expiry["money"]), expiry["currency"]) == (1, 1000, "EUR")
     assert len(found["days"]) == 31
     assert datetime.now(UTC) - datetime.fromisoformat(found["as_of"]) < timedelta(minutes=1)
-    assert "As of" in browser("vera").get("/forecast").text
+    assert "as counted at" in browser("vera").get("/forecast").text
 
 
 def test_it_is_counted_anew_when_it_is_old_and_not_before(sql: Sql, browser: Browser) -> None:
