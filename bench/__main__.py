@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from bench import frame, page, plot, results, table
 from bench.cases import CASES
+from bench.christmas import page as christmas
 from bench.lab import Lab
 from deploy.local import state
 
@@ -56,6 +57,7 @@ def _measure(options: Namespace, console: Console) -> None:
     if options.out == results.LATEST:
         plot.draw(results.read(), plot.PICTURE)
         page.write(results.read())
+        christmas.write(results.read())
 
 
 def _options() -> Namespace:

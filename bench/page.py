@@ -14,8 +14,13 @@ BEGIN, END = "<!-- figures: written by make bench -->\n", "<!-- end of figures -
 
 def write(results: Mapping[str, Any], path: Path = README) -> None:
     """Put the budgets of a file between the two marks of a page."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    path.write_text(before + BEGIN + budgets(results) + END + rest.partition(END)[2])
+    put(path, BEGIN, budgets(results))
+
+
+def put(path: Path, begin: str, text: str) -> None:
+    """Put text between a mark of a page and the next end."""
+    before, _, rest = path.read_text().partition(begin)
+    path.write_text(before + begin + text + END + rest.partition(END)[2])
 
 
 def budgets(results: Mapping[str, Any]) -> str:

@@ -83,6 +83,8 @@ FROM unnest(%(id)s::uuid[], %(name)s::text[], %(data)s::jsonb[], %(dedupe_key)s:
 WHERE dedupe_key IS NOT NULL ORDER BY dedupe_key
 """
 
+KNOWN: LiteralString = "SELECT id, name FROM jobs WHERE id = ANY(%s)"
+
 
 def claim(connection: db.Connection, envelopes: Sequence[Envelope]) -> list[Job | None]:
     """Take jobs for this process, or park those whose time has not come.
@@ -132,7 +134,7 @@ def _timely(connection: db.Connection, job: Job, envelope: Envelope) -> Job:
 
 def known_as(connection: db.Connection, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Give the names under which jobs are known by their ids."""
-    rows = connection.execute("SELECT id, name FROM jobs WHERE id = ANY(%s)", (list(ids),)).fetchall()
+    rows = connection.execute(KNOWN, (list(ids),)).fetchall()
     return {row["id"]: row["name"] for row in rows}
 
 

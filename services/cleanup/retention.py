@@ -16,6 +16,8 @@ from shared.settings import settings
 COMPLETED = ["succeeded", "skipped", "cancelled"]
 FAILED = ["failed", "rejected"]
 
+# What is deleted is given as an array, since a join with few rows of a large table may be one that reads all of it.
+
 # One run per date; a run that failed or was cancelled gives its date to the next one.
 HOLD_DATE: LiteralString = """
 WITH held AS (SELECT 'cleanup:' || coalesce(%(as_of)s, clock_timestamp())::date AS key)
@@ -33,37 +35,45 @@ WITH gone AS (
     WHERE expires_at < (SELECT least(%(as_of)s, clock_timestamp()) - make_interval(secs => %(grace_s)s))
     ORDER BY expires_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 )
-DELETE FROM refresh_tokens WHERE id IN (SELECT id FROM gone)
+DELETE FROM refresh_tokens WHERE id = ANY(ARRAY(SELECT id FROM gone))
 """
 
-# The newest finished job of a queue that is one too many.
+# The newest finished job of a queue that is one too many. The states are said again for the sake of the index.
 EXCESS: LiteralString = """
 SELECT finished_at, id FROM unnest(%(states)s::text[]) AS s (state), LATERAL (
     SELECT finished_at, id FROM jobs j WHERE j.queue = %(queue)s AND j.state = s.state
+        AND state IN ('succeeded', 'skipped', 'failed', 'rejected', 'cancelled')
     ORDER BY finished_at DESC, id DESC LIMIT %(keep_count)s + 1
 ) newest ORDER BY finished_at DESC, id DESC OFFSET %(keep_count)s LIMIT 1
 """
 
 # A row that an operator is just retrying is locked, and left. Keys stay in job_keys for ever, so that a pruned job
 # cannot be made again. Nor by the copy of its message: a row stays until the wire tap has passed it by some way.
+# Oldest first and by one instant, so that the index ends the search there; only what ended in that instant is compared.
 FINISHED: LiteralString = """
-WITH gone AS (
-    SELECT id FROM jobs WHERE queue = %(queue)s AND state = ANY(%(states)s)
-        AND enqueued_at < (SELECT settled_until - interval '1 minute' FROM wiretap)
-        AND (finished_at < clock_timestamp() - make_interval(secs => %(keep_s)s)
-             OR (finished_at, id) <= (%(finished_at)s::timestamptz, %(id)s::uuid))
-    LIMIT %(rows)s FOR UPDATE SKIP LOCKED
+WITH past AS MATERIALIZED (
+    SELECT clock_timestamp() - make_interval(secs => %(keep_s)s) AS old
+), gone AS (
+    SELECT j.id FROM unnest(%(states)s::text[]) AS s (state), LATERAL (
+        SELECT id FROM jobs j WHERE j.queue = %(queue)s AND j.state = s.state
+            AND state IN ('succeeded', 'skipped', 'failed', 'rejected', 'cancelled')
+            AND finished_at <= (SELECT greatest(old, %(finished_at)s::timestamptz) FROM past)
+            AND (finished_at < (SELECT old FROM past)
+                 OR (finished_at, id) <= (%(finished_at)s::timestamptz, %(id)s::uuid))
+            AND enqueued_at < (SELECT settled_until - interval '1 minute' FROM wiretap)
+        ORDER BY finished_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
+    ) j LIMIT %(rows)s
 )
-DELETE FROM jobs WHERE id IN (SELECT id FROM gone)
+DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM gone))
 """
 
 # A fact that was not published yet is nobody's past.
 EVENTS: LiteralString = """
 WITH old AS (
-    SELECT id FROM events WHERE published_at < clock_timestamp() - make_interval(days => %(days)s)
-    ORDER BY id LIMIT %(rows)s
+    SELECT id FROM events WHERE published_at < (SELECT clock_timestamp() - make_interval(days => %(days)s))
+    ORDER BY published_at, id LIMIT %(rows)s
 )
-DELETE FROM events WHERE id IN (SELECT id FROM old)
+DELETE FROM events WHERE id = ANY(ARRAY(SELECT id FROM old))
 """
 
 # What was done to many jobs at once, by its jobs first; what was prepared and never confirmed goes after a day. Who did

@@ -17,10 +17,10 @@ RECOUNT_S = 30
 
 TO_RECIPIENT: LiteralString = """
 SELECT count(*) FROM deliveries
-WHERE channel = 'sms' AND address_hash = %s AND sending_at > clock_timestamp() - interval '1 day'
+WHERE channel = 'sms' AND address_hash = %s AND sending_at > (SELECT clock_timestamp() - interval '1 day')
 """
 BY_SHOP: LiteralString = """
-SELECT count(*) FROM deliveries WHERE channel = 'sms' AND sending_at > clock_timestamp() - interval '1 day'
+SELECT count(*) FROM deliveries WHERE channel = 'sms' AND sending_at > (SELECT clock_timestamp() - interval '1 day')
 """
 
 

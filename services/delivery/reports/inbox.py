@@ -39,10 +39,11 @@ OF_MESSAGE: LiteralString = (
 )
 BY_ID: LiteralString = _ORPHAN + "AND id = %s FOR UPDATE SKIP LOCKED"
 
+# One look per orphan: EXISTS might be answered by reading all deliveries once.
 FOUND_NOW: LiteralString = """
-SELECT id FROM provider_events e WHERE applied_at IS NULL AND (
-    EXISTS (SELECT FROM deliveries d WHERE d.id = e.delivery_id)
-    OR EXISTS (SELECT FROM deliveries d WHERE d.provider_id = e.provider_id
+SELECT id FROM provider_events e WHERE applied_at IS NULL AND coalesce(
+    (SELECT true FROM deliveries d WHERE d.id = e.delivery_id),
+    (SELECT true FROM deliveries d WHERE d.provider_id = e.provider_id
         AND d.channel = CASE WHEN e.provider = 'twilio' THEN 'sms' ELSE 'email' END))
 ORDER BY id LIMIT %s
 """

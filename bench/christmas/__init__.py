@@ -1,0 +1,1 @@
+"""A simulated 25 December: a million deliveries wished for nine o'clock, wherever each recipient lives."""
