@@ -85,7 +85,7 @@ class Producing:
             "messaging.operation.name": "publish",
             "messaging.destination.name": queue,
             "messaging.message.id": str(message_id),
-            "job.name": name,
+            "giftcards.job.name": name,
         }
         kind = api.SpanKind.PRODUCER
         span = api.get_tracer(NAME).start_span(f"publish {queue}", read(given), kind, about)

@@ -64,7 +64,7 @@ def processing(envelope: Envelope) -> AbstractContextManager[object]:
         "messaging.operation.name": "process",
         "messaging.destination.name": envelope.routing_key,
         "messaging.message.id": str(envelope.id),
-        "job.name": envelope.message.name,
+        "giftcards.job.name": envelope.message.name,
     }
     return tracer.start_as_current_span(
         f"process {envelope.routing_key}", read(envelope.traceparent), SpanKind.CONSUMER, about, record_exception=False
@@ -77,7 +77,7 @@ def tell(outcome: str, reason: str | None = None, attempt: int | None = None) ->
         return
     from opentelemetry.trace import StatusCode, get_current_span
 
-    about = {"job.outcome": outcome, "job.reason": reason, "job.attempt": attempt}
+    about = {"giftcards.job.outcome": outcome, "giftcards.job.reason": reason, "giftcards.job.attempt": attempt}
     span = get_current_span()
     span.set_attributes({name: value for name, value in about.items() if value is not None})
     if outcome in ("failed", "rejected"):
