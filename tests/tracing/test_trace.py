@@ -39,7 +39,9 @@ def of(span: ReadableSpan) -> str:
 
 
 def told(span: ReadableSpan) -> tuple[object, ...]:
-    return tuple((span.attributes or {}).get(f"giftcards.job.{name}") for name in ("name", "outcome", "reason", "attempt"))
+    return tuple(
+        (span.attributes or {}).get(f"giftcards.job.{name}") for name in ("name", "outcome", "reason", "attempt")
+    )
 
 
 def test_a_gift_for_later_is_one_trace_from_the_shop_to_the_mail_relay(
