@@ -22,8 +22,6 @@ BEGIN_DAY = "<!-- the day: written by make bench -->\n"
 DELIVERIES = 1_000_000
 MAIL = "STARTTLS (the default): one open connection"
 
-FIRST = min(wishes(DELIVERIES, people()))
-
 # What one replica did, from the case that measured it: (what, unit, case, way, figure).
 MEASURED = [
     ("a worker process: jobs that do nothing, kept as rows", "jobs/s", "b1", OURS, "per_s"),
@@ -61,7 +59,7 @@ def write(results: Mapping[str, Any]) -> None:
     """Put both tables between their marks, and draw the picture."""
     put(PAGE, BEGIN, capacity(results["cases"]))
     put(PAGE, BEGIN_DAY, days(results["cases"]))
-    picture.PICTURE.write_text(picture.draw(world(results["cases"]), FIRST))
+    picture.PICTURE.write_text(drawn(results["cases"]))
 
 
 def capacity(cases: Mapping[str, Any]) -> str:
@@ -96,9 +94,10 @@ def live(plan: Plan, cases: Mapping[str, Any], deliveries: int = DELIVERIES) -> 
     return first, simulate(seconds, pace(cases, plan))
 
 
-def world(cases: Mapping[str, Any]) -> Day:
-    """Give the day of the first plan, which the picture shows."""
-    return live(PLANS[0], cases)[1]
+def drawn(cases: Mapping[str, Any]) -> str:
+    """Give the picture of the first plan's day."""
+    first, day = live(PLANS[0], cases)
+    return picture.draw(day, first)
 
 
 def days(cases: Mapping[str, Any]) -> str:

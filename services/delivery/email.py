@@ -94,14 +94,14 @@ def _add_parts(message: EmailMessage, mail: Rendered, cid: str) -> None:
     # each again and again as if a person had written it, which costs more than all else about a mail.
     html = _text("html", mail.html)
     if mail.qr_png:
-        html = f"{_multipart('related')}\r\n\r\n{_together('related', html, _image(mail.qr_png, cid))}"
+        html = f"Content-Type: {_multipart('related')}\r\n\r\n{_together('related', html, _image(mail.qr_png, cid))}"
     message["MIME-Version"] = "1.0"
-    message["Content-Type"] = _multipart("alternative").removeprefix("Content-Type: ")
+    message["Content-Type"] = _multipart("alternative")
     message.set_payload(_together("alternative", _text("plain", mail.text), html))
 
 
 def _multipart(subtype: str) -> str:
-    return f'Content-Type: multipart/{subtype}; boundary="=_{subtype}"'
+    return f'multipart/{subtype}; boundary="=_{subtype}"'
 
 
 def _together(subtype: str, *parts: str) -> str:

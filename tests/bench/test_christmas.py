@@ -63,4 +63,4 @@ def test_page_and_picture_are_what_the_figures_make() -> None:
 
     assert page.BEGIN + page.capacity(found["cases"]) + END in written
     assert page.BEGIN_DAY + page.days(found["cases"]) + END in written
-    assert picture.PICTURE.read_text() == picture.draw(page.world(found["cases"]), page.FIRST)
+    assert picture.PICTURE.read_text() == page.drawn(found["cases"])

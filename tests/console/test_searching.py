@@ -19,6 +19,7 @@ from shared import db
 from shared.messages import MESSAGES
 from tests import servers
 from tests.console.conftest import Made, Read
+from tests.plans import nodes
 
 NOW = datetime.now(UTC)
 CARD = UUID("7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08")
@@ -140,12 +141,6 @@ def many() -> Iterator[psycopg.Connection[dict[str, Any]]]:
         connection.execute("VACUUM ANALYZE jobs")
         connection.execute("SET jit = off")
         yield connection
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
 
 
 def read_rows(

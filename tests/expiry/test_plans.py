@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,17 +12,12 @@ import pytest
 from services.expiry import cards, reminders
 from shared import db, dry_run
 from shared.settings import settings
+from tests.plans import nodes
 
 MANY = """
 INSERT INTO gift_cards (currency, balance, code_encrypted, code_last4, expires_on, recipient_email)
 SELECT 'EUR', 10, 'x', '1234', current_date + 60 + (n % 1000), 'ada@example.com' FROM generate_series(1, 20000) n
 """
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
 
 
 @pytest.mark.parametrize(

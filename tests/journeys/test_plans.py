@@ -27,6 +27,7 @@ from shared import cards as shared_cards
 from shared import claims, controls, counts, jobs, leases
 from shared.messages import QUEUES
 from tests import servers
+from tests.plans import nodes
 
 HISTORY = 100_000
 HOT = 20  # of each kind
@@ -210,12 +211,6 @@ def _numbered(statement: str, given: Mapping[str, Any] | Sequence[Any]) -> tuple
         return re.sub("%s", lambda _: f"${next(numbers)}", statement), list(given)
     used = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
     return re.sub(r"%\((\w+)\)s", lambda found: f"${used.index(found[1]) + 1}", statement), [given[n] for n in used]
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
 
 
 @pytest.mark.parametrize(("name", "mode"), PLANS)
