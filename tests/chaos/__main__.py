@@ -77,8 +77,8 @@ def main(
 def _short(plan: Plan) -> Plan:
     """Ask for less, in less time. How soon it recovers is told and not judged: other work may have the processors."""
     return replace(
-        plan, storm=["kill-workers"], calm_s=5, nemesis_s=3, burst=min(plan.burst, 150), asleep_s=15, per_s=6,
-        recover_s=15, must_recover=False,
+        plan, storm=["kill-workers"], calm_s=5, nemesis_s=3, burst=min(plan.burst, 150), storm_s=5, asleep_s=15,
+        per_s=6, recover_s=15, must_recover=False,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""One run: calm, one nemesis after another, a burst in a storm, then calm again, and the count."""
+"""One run: calm, one nemesis after another, a burst in a storm, then quiet, and the count."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ Report = Callable[[str], None]
 
 @dataclass
 class Plan:
-    """What a run consists of. Times are seconds."""
+    """What a run consists of. Times are seconds; ``per_s`` acts of the shop end ``storm_s`` after the burst fell due.
+
+    Were it to work until all is drained, the time of a run would hang on how little faster than it the machine is.
+    """
 
     seed: int
     nemeses: list[str]
@@ -39,6 +42,7 @@ class Plan:
     calm_s: float = 30
     nemesis_s: float = 5
     burst: int = 6000
+    storm_s: float = 60
     asleep_s: float = 90
     patience_s: float = 120
     per_s: float = 20
@@ -72,7 +76,6 @@ def run(site: Site, plan: Plan, front: Front, report: Report) -> Course:
         sleeper.join()
         front.phase = "burst"
         _storm(site, plan, front, dice, course, report)
-        front.phase = "after"
     finally:
         front.close()
     course.skewed_lines = clock.lines_ahead(next(p.log for p in site.programs if p.name == SKEWED))
@@ -142,6 +145,8 @@ def _storm(site: Site, plan: Plan, front: Front, dice: random.Random, course: Co
         hits = NEMESES[name].shoot(site, dice, plan.nemesis_s)
         course.nemeses.append({"name": f"{name} (storm)", "hits": hits, "shot_s": None, "recovered_s": None})
         report(f"storm: {name}: {hits} hits")
+    time.sleep(max(0, began + plan.storm_s - time.monotonic()))
+    front.close()
     recovered = _recover(site, 600, every_s=2)  # a scan of the whole table
     course.drained_s = round(time.monotonic() - began, 1)
     with site.connect() as connection:

@@ -77,7 +77,7 @@ class Front:
             thread.start()
 
     def close(self) -> None:
-        """Ask for nothing more, and return once all that was asked for is on its way."""
+        """Ask for nothing more, and return once all that was asked for is on its way; a second call does nothing."""
         self._closing.set()
         for thread in self._threads:
             thread.join()
