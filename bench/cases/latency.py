@@ -1,4 +1,4 @@
-"""Case f: how late a job starts, after its publish and after its time, at 200 a second and all at one instant."""
+"""Case f: how late a job starts after its publish and after its time: idle, at 200 a second, all at one instant."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.peers import amqp
 from bench.place import Place
 from shared.messages import PruneHistory
 
-RATE_PER_S, THREADS, WARM = 200, 8, 20
+RATE_PER_S, IDLE_PER_S, THREADS, WARM = 200, 10, 8, 20
 LEAD_S = 8  # from writing the rows to the first one's time: our scheduler starts meanwhile
 
 
-def published(lab: Lab, count: int) -> Sample:
+def published(rate: int, lab: Lab, count: int) -> Sample:
     """Publish at a steady rate to our worker; each message says when it was sent."""
     with lab.place() as place, ours.publisher(place) as publisher:
         _warm_worker(place)
@@ -26,7 +26,7 @@ def published(lab: Lab, count: int) -> Sample:
         with place.cost() as cost:
             begin = time.time()
             for n in range(count):
-                time.sleep(max(0, begin + n / RATE_PER_S - time.time()))
+                time.sleep(max(0, begin + n / rate - time.time()))
                 publisher.send(PruneHistory(as_of=datetime.now(UTC)))
             return _sample(place.noted(WARM + 1 + count)[WARM + 1 :], cost)
 
@@ -41,12 +41,12 @@ def due(rate: int, lab: Lab, count: int) -> Sample:
             return _sample(place.noted(WARM + count)[WARM:], cost, paced=rate > 0)
 
 
-def peer_published(peer: amqp.Peer, lab: Lab, count: int) -> Sample:
+def peer_published(peer: amqp.Peer, rate: int, lab: Lab, count: int) -> Sample:
     """Publish at a steady rate to a peer's worker."""
     with lab.place() as place:
         _warm_peer(place, peer)
         with place.cost() as cost:
-            peer.send(place, "paced", count, RATE_PER_S)
+            peer.send(place, "paced", count, rate)
             return _sample(place.noted(WARM + count)[WARM:], cost)
 
 
@@ -85,12 +85,15 @@ def _case(key: str, title: str, full: int, mine: Way, peers: list[Way]) -> Case:
 
 
 CASES = [
-    _case(
-        "f1",
-        f"from publish to start, {RATE_PER_S} a second; times are how late",
-        6_000,
-        Way(ours.NAME, published),
-        [Way(one.name, partial(peer_published, one), one.missing) for one in amqp.PEERS],
+    *(
+        _case(
+            key,
+            f"from publish to start, {rate} a second; times are how late",
+            30 * rate,
+            Way(ours.NAME, partial(published, rate)),
+            [Way(one.name, partial(peer_published, one, rate), one.missing) for one in amqp.PEERS],
+        )
+        for key, rate in (("f0", IDLE_PER_S), ("f1", RATE_PER_S))
     ),
     _case(
         "f2",

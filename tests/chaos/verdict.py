@@ -187,17 +187,20 @@ def control(asked: Iterable[int], journal: Path) -> dict[str, int]:
 
 
 def delays(seen: Evidence) -> dict[str, dict[str, float]]:
-    """Give due to accepted in seconds, per phase: of what nobody changed, its first acceptance."""
+    """Give due to accepted in seconds, per phase in which it was due: of what nobody changed, its first acceptance."""
     first: dict[Any, float] = {}
     by_delivery = _match(Evidence([], [], seen.deliveries, seen.accepted))
     for delivery in seen.deliveries:
         if by_delivery[delivery["id"]] and delivery["kind"] == "gift":
             at = min(map(_seconds, by_delivery[delivery["id"]]))
             first[delivery["gift_card_id"]] = min(at, first.get(delivery["gift_card_id"], at))
+    in_order = sorted(seen.wishes, key=lambda wish: wish["due_at"])
+    began = {wish["phase"]: wish["due_at"] for wish in reversed(in_order)}
     by_phase: dict[str, list[float]] = defaultdict(list)
-    for wish in seen.wishes:
+    for wish in in_order:
         if wish["wants"] and not wish["changes"] and wish["card_id"] in first:
-            by_phase[wish["phase"]].append(first[wish["card_id"]] - wish["due_at"].timestamp())
+            phase = max((at, phase) for phase, at in began.items() if at <= wish["due_at"])[1]
+            by_phase[phase].append(first[wish["card_id"]] - wish["due_at"].timestamp())
     return {phase: _percentiles(sorted(found)) for phase, found in by_phase.items()}
 
 
