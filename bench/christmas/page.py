@@ -56,7 +56,9 @@ PLANS = [
 
 
 def write(results: Mapping[str, Any]) -> None:
-    """Put both tables between their marks, and draw the picture."""
+    """Put both tables between their marks, and draw the picture; nothing, while a case of theirs is not measured."""
+    if not {key for _, _, key, _, _ in MEASURED} <= results["cases"].keys():
+        return
     put(PAGE, BEGIN, capacity(results["cases"]))
     put(PAGE, BEGIN_DAY, days(results["cases"]))
     picture.PICTURE.write_text(drawn(results["cases"]))

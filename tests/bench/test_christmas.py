@@ -64,3 +64,11 @@ def test_page_and_picture_are_what_the_figures_make() -> None:
     assert page.BEGIN + page.capacity(found["cases"]) + END in written
     assert page.BEGIN_DAY + page.days(found["cases"]) + END in written
     assert picture.PICTURE.read_text() == page.drawn(found["cases"])
+
+
+def test_the_page_stays_as_it_is_while_only_some_cases_are_measured() -> None:
+    before = page.PAGE.read_text(), picture.PICTURE.read_bytes()
+
+    page.write({"cases": {"l": {}}})
+
+    assert (page.PAGE.read_text(), picture.PICTURE.read_bytes()) == before
