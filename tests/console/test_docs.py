@@ -75,12 +75,9 @@ def test_what_the_readme_publishes_becomes_jobs(
     next_year = document.replace('"deliver_local": "2027', f'"deliver_local": "{date.today().year + 1}')
     publisher.publish([Packet("scheduled-delivery", next_year.encode(), "x")])
 
-    eventually(lambda: len(sql("SELECT FROM jobs WHERE state IN ('scheduled', 'rejected')")) >= 3)
-    rows = sql("SELECT name, state, source, dedupe_key, reason FROM jobs ORDER BY source, name")
-    assert [(row["name"], row["state"], row["source"]) for row in rows if row["name"] == "deliver_gift_card"] == [
-        ("deliver_gift_card", "scheduled", "checkout"),
-        ("deliver_gift_card", "scheduled", "orders"),
-    ]
+    asked = "SELECT source, state FROM jobs WHERE name = 'deliver_gift_card' ORDER BY source"
+    expected = [{"source": "checkout", "state": "scheduled"}, {"source": "orders", "state": "scheduled"}]
+    eventually(lambda: sql(asked) == expected)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
