@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -26,6 +28,7 @@ from shared.wire import Envelope, lane
 M = TypeVar("M", bound=Message)
 Function: TypeAlias = Callable[[M, Job], Outcome]
 Work: TypeAlias = Sequence[tuple[Job, M]]
+Taken: TypeAlias = tuple[Job | None, str | None]  # a job, or the name it is known by
 __all__ = ["Outcome", "Skipped", "Work", "actor", "run"]
 URGENT_FIRST = {Priority.URGENT: 0, Priority.NORMAL: 10}  # Dramatiq takes the lower number first
 
@@ -59,7 +62,7 @@ def actor(
             TOGETHER[message.name] = cast(Callable[[db.Connection, Work[Any]], set[UUID]], together)
         for priority in URGENT_FIRST:
             queue = lane(message.queue, priority)
-            _declare(f"{message.name}@{queue}", queue, priority, run)
+            _declare(f"{message.name}@{queue}", queue, priority, run, together=together is not None)
             if f"{REFUSE}@{queue}" not in get_broker().actors:
                 _declare(f"{REFUSE}@{queue}", queue, priority, refusals.write_down)
         return function
@@ -72,43 +75,53 @@ ADMIT: dict[str, Callable[[Any, Job], None]] = {}
 TOGETHER: dict[str, Callable[[db.Connection, Work[Any]], set[UUID]]] = {}
 
 
-def _declare(name: str, queue: str, priority: Priority, function: Callable[..., None]) -> None:
+def _declare(
+    name: str, queue: str, priority: Priority, function: Callable[..., None], *, together: bool = False
+) -> None:
     dramatiq.Actor(
         function,
         broker=get_broker(),
         actor_name=name,
         queue_name=queue,
         priority=URGENT_FIRST[priority],
-        options={"throws": db.Stopping},
+        options={"throws": db.Stopping, "together": together},
     )
 
 
-def run(envelope: Envelope, again: bool = False) -> None:  # what a Dramatiq message carries
-    """Run one message to an outcome that is written down.
+def run(envelopes: Sequence[Envelope], again: bool = False) -> None:  # what a Dramatiq message carries
+    """Run messages of one queue to outcomes that are written down.
 
     Parameters:
+        envelopes: one, or several of an actor that does its work ``together``.
         again: it was delivered before, so it may have killed its worker: it is claimed before anything is done.
 
     Raises:
-        Stopping: the process ends first, so the message must go back to the broker.
+        Stopping: the process ends first, so the messages must go back to the broker.
     """
-    queue = envelope.message.queue
-    pauses = get_broker().pauses
-    if queue in pauses:
+    if envelopes[0].message.queue in get_broker().pauses:
         raise db.Stopping
-    with tracing.processing(envelope):
-        _run(envelope, again)
+    taken = _taken.together([(envelope, again) for envelope in envelopes]) if len(envelopes) > 1 else ()
+    for job, _ in taken:
+        if job and job.state == "running":
+            leases.hold(job)  # those whose turn comes last may wait for long
+    stopped = [envelope for envelope, one in zip_longest(envelopes, taken) if not _ran(envelope, again, one)]
+    if stopped:
+        raise db.Stopping
 
 
-def _run(envelope: Envelope, again: bool) -> None:
-    queue = envelope.message.queue
-    waited_s = controls.wait_for_slot(envelope, limited=queue in get_broker().pauses.limited)
-    metrics.slot_wait_seconds.labels(queue).inc(waited_s)
-    job = _claim(envelope, again)
+def _ran(envelope: Envelope, again: bool, taken: Taken | None) -> bool:
+    """Run one message, unless the process ends first."""
+    with suppress(db.Stopping), tracing.processing(envelope):
+        _proceed(envelope, _known(envelope, *taken) if taken else _claim(envelope, again))
+        return True
+    return False
+
+
+def _proceed(envelope: Envelope, job: Job | None) -> None:
     if job is None:
-        metrics.duplicates.labels(queue).inc()
+        metrics.duplicates.labels(envelope.message.queue).inc()
         tracing.tell("duplicate")
-        logs.get().debug("duplicate", job_id=str(envelope.id), queue=queue)
+        logs.get().debug("duplicate", job_id=str(envelope.id), queue=envelope.message.queue)
     elif job.state in ("skipped", "succeeded"):
         failpoint("committed")
         _report(job, job.state, job.reason)
@@ -132,11 +145,19 @@ def _park(job: Job, envelope: Envelope) -> None:
 
 
 def _claim(envelope: Envelope, again: bool) -> Job | None:
+    """Take one job, once its queue's rate allows it."""
+    queue = envelope.message.queue
+    waited_s = controls.wait_for_slot(envelope, limited=queue in get_broker().pauses.limited)
+    metrics.slot_wait_seconds.labels(queue).inc(waited_s)
     try:
-        job, name = _taken((envelope, again))
+        return _known(envelope, *_taken((envelope, again)))
     except psycopg.errors.UniqueViolation:
         refusals.key_conflict(envelope)
         return None
+
+
+def _known(envelope: Envelope, job: Job | None, name: str | None) -> Job | None:
+    """Refuse a message whose id is another job's."""
     if name not in (None, envelope.message.name):
         refusals.reject_message(
             envelope, "id_conflict", f"the job with this id is a {name}: give every message an id of its own"
@@ -144,9 +165,7 @@ def _claim(envelope: Envelope, again: bool) -> Job | None:
     return job
 
 
-def _take(
-    connection: db.Connection, deliveries: Sequence[tuple[Envelope, bool]]
-) -> list[tuple[Job | None, str | None]]:
+def _take(connection: db.Connection, deliveries: Sequence[tuple[Envelope, bool]]) -> list[Taken]:
     """Claim some jobs; of those that are not to be had give the names they are known by."""
     envelopes = [envelope for envelope, _ in deliveries]
     jobs = claim(connection, envelopes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from shared import metrics
 from shared.db import Stopping, stopping
 from shared.errors import BadMessage, UnknownMessage
+from shared.settings import settings
 from shared.wire import Envelope, decode_from, row_of
 
 if TYPE_CHECKING:
@@ -20,16 +21,17 @@ if TYPE_CHECKING:
 
 LOOK_AFTER_S = 5  # of silence
 REFUSE = "refuse"  # the actor that writes down what is not a message
+AGAIN = 1  # where an actor's arguments say that its message was delivered before
 _LOST = (AssertionError, ValueError, pika.exceptions.AMQPError, OSError)  # pika's words for a connection that is gone
 
 
 class Delivered(MessageProxy):
-    """A message with the consumer that delivered it."""
+    """A message with the consumer that delivered it, and its delivery tags: several, if it is a batch."""
 
-    def __init__(self, message: Message[Any], consumer: JobsConsumer, tag: int) -> None:
+    def __init__(self, message: Message[Any], consumer: JobsConsumer, tags: Sequence[int]) -> None:
         super().__init__(message)
         self.consumer = consumer
-        self.tag = tag
+        self.tags = tags
 
     @property
     def held(self) -> bool:
@@ -50,7 +52,8 @@ class JobsConsumer(Consumer):
         self._base_queue = queue_name.removesuffix(".urgent")
         self._timeout_s = timeout / 1000
         self._prefetch = prefetch
-        self._held = 0
+        self._unsettled: dict[int, None] = {}  # delivery tags in their order
+        self._ahead: tuple[Message[Any], int] | None = None  # what came after a batch and did not fit into it
         self._silent_s = 0.0
         self._connection = pika.BlockingConnection(broker.parameters)
         self._channel = self._connection.channel()
@@ -77,15 +80,42 @@ class JobsConsumer(Consumer):
             raise ConnectionClosed(error) from None
 
     def _next(self) -> Delivered | None:
+        received = self._receive()
+        if received is None:
+            self._look_around()
+            return None
+        message, tag = received
+        return Delivered(message, self, [tag, *self._joining(message)])
+
+    def _receive(self) -> tuple[Message[Any], int] | None:
+        if self._ahead:
+            ahead, self._ahead = self._ahead, None
+            return ahead
         if self._deliveries is None:
             self._deliveries = self._channel.consume(self._queue, inactivity_timeout=self._timeout_s)
         method, properties, body = next(self._deliveries)
         if method is None:
-            self._look_around()
             return None
-        self._held += 1
+        self._unsettled[method.delivery_tag] = None
         self._silent_s = 0
-        return Delivered(self._message(properties, body, again=method.redelivered), self, method.delivery_tag)
+        return self._message(properties, body, again=method.redelivered), method.delivery_tag
+
+    def _joining(self, first: Message[Any]) -> Iterator[int]:
+        """Put what has arrived already into the same batch, as far as it may be done together. Gives its tags."""
+        room = self._prefetch // 2 if self._batches(first) else 0
+        while len(first.args[0]) < room and self._channel.get_waiting_message_count():
+            received = self._receive()
+            if received is None or received[0].actor_name != first.actor_name or received[0].args[AGAIN]:
+                self._ahead = received
+                return
+            first.args[0].extend(received[0].args[0])
+            yield received[1]
+
+    def _batches(self, message: Message[Any]) -> bool:
+        """Say whether others may be done together with it: never where each start has a slot of its own."""
+        actor = self._broker.get_actor(message.actor_name)
+        rated = settings().queues[self._base_queue].rate_per_s or self._base_queue in self._broker.pauses.limited
+        return actor.options.get("together", False) and not rated and not message.args[AGAIN]
 
     def _look_around(self) -> None:
         """Leave a queue that has messages and gives us none.
@@ -93,7 +123,7 @@ class JobsConsumer(Consumer):
         When a quorum queue is deleted and declared again at once, RabbitMQ 3.10 forgets its consumers and says nothing.
         """
         self._silent_s += self._timeout_s
-        if self._silent_s < LOOK_AFTER_S or self._held >= self._prefetch:
+        if self._silent_s < LOOK_AFTER_S or len(self._unsettled) >= self._prefetch:
             return
         with self._connection.channel() as channel:
             waiting = channel.queue_declare(self._queue, passive=True).method.message_count
@@ -104,6 +134,9 @@ class JobsConsumer(Consumer):
 
     def _rest(self) -> None:
         """Give back what was fetched and serve the heartbeat only."""
+        if self._ahead:
+            self._settle([self._ahead[1]], held=True)
+            self._ahead = None
         if self._deliveries is not None:
             self._channel.cancel()
             self._deliveries = None
@@ -113,7 +146,7 @@ class JobsConsumer(Consumer):
         """Make a message for Dramatiq out of a body: queue and actor are what we read and know, never what it says."""
         try:
             envelope = decode_from(self._base_queue, body, properties.headers)
-            return self._dramatiq(self._actor(envelope), str(envelope.id), envelope, again)
+            return self._dramatiq(self._actor(envelope), str(envelope.id), [envelope], again)
         except BadMessage as error:
             return self._dramatiq(f"{REFUSE}@{self._queue}", str(uuid4()), self._base_queue, error, body)
 
@@ -135,17 +168,25 @@ class JobsConsumer(Consumer):
         if message.consumer is not self or not self._channel.is_open:
             metrics.foreign_acks.labels(self._base_queue).inc()
             return
-        if message.held and not isinstance(message._exception, Stopping):
+        held = message.held
+        if held and not isinstance(message._exception, Stopping):
             stopping.wait(1)  # it comes back at once: do not spin
-        settle = self._channel.basic_nack if message.held else self._channel.basic_ack
         try:
-            self._connection.add_callback_threadsafe(lambda: self._settle(settle, message.tag))
+            self._connection.add_callback_threadsafe(lambda: self._settle(message.tags, held=held))
         except _LOST:
             metrics.foreign_acks.labels(self._base_queue).inc()
 
-    def _settle(self, settle: Callable[[int], None], tag: int) -> None:
-        self._held -= 1
-        settle(tag)
+    def _settle(self, tags: Sequence[int], *, held: bool) -> None:
+        for tag in tags:
+            del self._unsettled[tag]
+        if held:
+            for tag in tags:
+                self._channel.basic_nack(tag)
+        elif len(tags) > 1 and tags[-1] < next(iter(self._unsettled), tags[-1] + 1):
+            self._channel.basic_ack(tags[-1], multiple=True)  # nothing older waits, so it means just these
+        else:
+            for tag in tags:
+                self._channel.basic_ack(tag)
 
     nack = ack  # nothing of ours fails a message: outcomes are rows
 

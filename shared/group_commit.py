@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, LiteralString, TypeVar
 
 from shared import db
@@ -19,9 +20,9 @@ HURRY: LiteralString = "SELECT set_config('lock_timeout', '500ms', true)"
 
 @dataclass(slots=True, eq=False)
 class _Request(Generic[I, R]):
-    item: I
+    items: Sequence[I]
     served: bool = False
-    results: Sequence[R] = ()  # one, or none: it must be done alone
+    results: Sequence[R] = ()  # one for each, or none: each must be done alone
 
 
 class GroupCommit(Generic[I, R]):
@@ -49,13 +50,17 @@ class GroupCommit(Generic[I, R]):
         Raises:
             Stopping: when the process is to stop before the database is back.
         """
-        request: _Request[I, R] = _Request(item)
+        results = self.together([item]) or db.persist(lambda: self._alone(item))
+        return results[0]
+
+    def together(self, items: Sequence[I]) -> Sequence[R]:
+        """Have some items done at once, and give their results in order; none, when each must be done alone."""
+        request: _Request[I, R] = _Request(items)
         self._waiting.append(request)
         with self._turn:
             if not request.served:
                 self._serve()
-        results = request.results or db.persist(lambda: self._alone(item))
-        return results[0]
+        return request.results
 
     def _alone(self, item: I) -> Sequence[R]:
         with db.transaction() as connection:
@@ -63,12 +68,13 @@ class GroupCommit(Generic[I, R]):
 
     def _serve(self) -> None:
         group = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        results: Sequence[R | None] = ()
+        results: Sequence[R] = ()
         try:
             with db.transaction() as connection:
                 connection.execute(HURRY)
-                results = self._work(connection, [request.item for request in group])
+                results = self._work(connection, [item for request in group for item in request.items])
         except Exception:  # noqa: BLE001  # each does its own part alone then, and meets its own error
             results = ()
-        for number, request in enumerate(group):
-            request.served, request.results = True, results[number : number + 1]
+        given = iter(results)
+        for request in group:
+            request.served, request.results = True, list(islice(given, len(request.items)))

@@ -172,7 +172,7 @@ def deliver(database: str) -> Callable[..., list[UUID]]:
 
 def _run_in_a_thread(envelope: Envelope) -> None:
     try:
-        run_envelope(envelope)
+        run_envelope([envelope])
     finally:  # as a worker's thread does at its end
         smtp.close()
         sms.close()

@@ -14,6 +14,7 @@ from bench.place import Place
 from shared.messages import ExpireGiftCard
 
 CONCURRENCY = 16  # jobs at once, for each of them; one worker process each
+PREFETCH = 16 * CONCURRENCY  # of ours, which books half of what it holds as one batch
 
 BOOKED = "SELECT count(*) AS booked FROM transactions WHERE type = 'EXPIRY'"
 ENDED = """
@@ -29,7 +30,7 @@ def mine(lab: Lab, count: int) -> Sample:
         rows = place.sql("SELECT id FROM gift_cards")
         ours.publish(place, (ExpireGiftCard(gift_card_id=row["id"]) for row in rows))
         with place.cost() as cost:
-            queue = {"gift_card_expiry__concurrency": CONCURRENCY, "gift_card_expiry__prefetch": 4 * CONCURRENCY}
+            queue = {"gift_card_expiry__concurrency": CONCURRENCY, "gift_card_expiry__prefetch": PREFETCH}
             place.worker("services.expiry.actors", **queue)
             through = "SELECT count(*) >= %s AS yes FROM jobs WHERE finished_at IS NOT NULL"
             lab.until(lambda: place.sql(through, count)[0]["yes"], every_s=1)  # the rows say when it ended

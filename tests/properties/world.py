@@ -137,7 +137,7 @@ class World:
 
     def deliver(self, body: bytes) -> None:
         """Let a worker read a body."""
-        actor.run(decode(body))
+        actor.run([decode(body)])
 
     def claim(self, envelope: Envelope) -> Job | None:
         """Let a worker take a job, and then be silent."""

@@ -170,8 +170,8 @@ def test_a_parked_message_runs_as_it_was_meant_once_a_newer_worker_comes(
     Relay(publisher).publish_due()
     with pika.BlockingConnection(publisher._parameters) as connection:
         _, _, raw = connection.channel().basic_get(f"{QUEUE}.urgent", auto_ack=True)
-    run(decode(raw or b""))
-    run(meant)
+    run([decode(raw or b"")])
+    run([meant])
 
     assert seen == [message]
     row = job(meant.id)
@@ -202,7 +202,7 @@ def test_a_parked_message_whose_time_only_newer_workers_can_read_waits_for_it(
         QUEUE,
     )
 
-    run(Envelope(later.message, id=later.id, run_at=decode(body(runat="2199-01-01T00:00:00Z")).run_at))
+    run([Envelope(later.message, id=later.id, run_at=decode(body(runat="2199-01-01T00:00:00Z")).run_at)])
 
     row = job(later.id)
     assert (row["state"], row["run_at"].year, row["attempt"]) == ("scheduled", 2199, 0)

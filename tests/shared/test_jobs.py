@@ -113,7 +113,7 @@ def test_a_copy_that_comes_while_the_job_runs_does_nothing(
 
     def function(given: ExpireGiftCard, running: Job) -> None:
         copies.append(1)
-        run(message)
+        run([message])
         effect(given, running)
 
     acting(function)
@@ -402,7 +402,7 @@ def test_a_worker_that_lost_its_job_writes_nothing(
             taken.append(running.epoch)
             sql("UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second'")
             assert rescue() == 1
-            run(message)
+            run([message])
             with pytest.raises(StaleJob), running.step():
                 pass
 
@@ -587,7 +587,7 @@ def test_a_database_that_goes_away_for_a_moment_costs_no_job(
     with ThreadPoolExecutor() as threads:
         with psycopg.connect(database) as holder:
             holder.execute("LOCK TABLE jobs")
-            running = threads.submit(run, message)
+            running = threads.submit(run, [message])
             waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             eventually(lambda: sql(waiting))
             sql(

@@ -105,7 +105,7 @@ def doing_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_read_can_be_kept_and_run(doing_nothing: None, sql: Sql, body: bytes) -> None:
     if read(body):
         envelope = replace(decode(body), id=uuid4())
-        actor.run(envelope)
+        actor.run([envelope])
         [ended] = sql(ENDED, envelope.id)
         assert ended["rows"] > 0
 

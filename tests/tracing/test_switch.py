@@ -34,7 +34,7 @@ logs.configure("INFO")
 if "missing" in sys.argv:
     sys.modules["opentelemetry"] = None  # as if it were not installed
 tracing.start("test")
-run(Envelope(DeliverGiftCard(gift_card_id=sys.argv[1], method="email")))
+run([Envelope(DeliverGiftCard(gift_card_id=sys.argv[1], method="email"))])
 print([name for name in sys.modules if name.split(".")[0] == "opentelemetry" and "missing" not in sys.argv])
 tracing.stop()
 """
