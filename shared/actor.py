@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import zip_longest
 from typing import Any, TypeAlias, TypeVar, cast
-from uuid import UUID
 
 import dramatiq
 import psycopg
@@ -15,20 +13,17 @@ import psycopg
 from shared import attempt, controls, db, logs, metrics, refusals, tracing
 from shared.attempt import Outcome, Skipped
 from shared.broker import get_broker
-from shared.claims import claim, known_as
-from shared.consumer import REFUSE
+from shared.edge import REFUSE
 from shared.errors import Rejected
 from shared.failpoints import failpoint
-from shared.group_commit import GroupCommit
-from shared.jobs import Job, finish_all
+from shared.jobs import Job
 from shared.leases import leases
 from shared.messages import Message, Priority
+from shared.taking import TOGETHER, Taken, Together, Work, taken
 from shared.wire import Envelope, lane
 
 M = TypeVar("M", bound=Message)
 Function: TypeAlias = Callable[[M, Job], Outcome]
-Work: TypeAlias = Sequence[tuple[Job, M]]
-Taken: TypeAlias = tuple[Job | None, str | None]  # a job, or the name it is known by
 __all__ = ["Outcome", "Skipped", "Work", "actor", "run"]
 URGENT_FIRST = {Priority.URGENT: 0, Priority.NORMAL: 10}  # Dramatiq takes the lower number first
 
@@ -37,7 +32,7 @@ def actor(
     message: type[M],
     *,
     admit: Callable[[M, Job], None] | None = None,
-    together: Callable[[db.Connection, Work[M]], set[UUID]] | None = None,
+    together: Together[M] | None = None,
 ) -> Callable[[Function[M]], Function[M]]:
     """Make a function the actor of a message, on its queue and on the urgent one beside it.
 
@@ -59,7 +54,7 @@ def actor(
         FUNCTIONS[message.name] = cast(Function[Any], function)
         ADMIT[message.name] = cast(Callable[[Any, Job], None], admit or (lambda *_: None))
         if together:
-            TOGETHER[message.name] = cast(Callable[[db.Connection, Work[Any]], set[UUID]], together)
+            TOGETHER[message.name] = cast(Together[Any], together)
         for priority in URGENT_FIRST:
             queue = lane(message.queue, priority)
             _declare(f"{message.name}@{queue}", queue, priority, run, together=together is not None)
@@ -72,7 +67,6 @@ def actor(
 
 FUNCTIONS: dict[str, Function[Any]] = {}
 ADMIT: dict[str, Callable[[Any, Job], None]] = {}
-TOGETHER: dict[str, Callable[[db.Connection, Work[Any]], set[UUID]]] = {}
 
 
 def _declare(
@@ -96,25 +90,27 @@ def run(envelopes: Sequence[Envelope], again: bool = False) -> None:  # what a D
         again: it was delivered before, so it may have killed its worker: it is claimed before anything is done.
 
     Raises:
-        Stopping: the process ends first, so the messages must go back to the broker.
+        Stopping: the process ends first, so the messages must go back to the broker, as after any other error.
     """
     if envelopes[0].message.queue in get_broker().pauses:
         raise db.Stopping
-    taken = _taken.together([(envelope, again) for envelope in envelopes]) if len(envelopes) > 1 else ()
-    for job, _ in taken:
+    found = taken.together([(envelope, again) for envelope in envelopes]) if len(envelopes) > 1 else ()
+    for job, _ in found:
         if job and job.state == "running":
             leases.hold(job)  # those whose turn comes last may wait for long
-    stopped = [envelope for envelope, one in zip_longest(envelopes, taken) if not _ran(envelope, again, one)]
-    if stopped:
-        raise db.Stopping
+    errors = [error for one in zip_longest(envelopes, found) if (error := _run_one(again, *one))]
+    if errors:
+        raise errors[0]
 
 
-def _ran(envelope: Envelope, again: bool, taken: Taken | None) -> bool:
-    """Run one message, unless the process ends first."""
-    with suppress(db.Stopping), tracing.processing(envelope):
-        _proceed(envelope, _known(envelope, *taken) if taken else _claim(envelope, again))
-        return True
-    return False
+def _run_one(again: bool, envelope: Envelope, found: Taken | None) -> Exception | None:
+    """Run one message. Gives the error for which it must go back to the broker, if there is one."""
+    try:
+        with tracing.processing(envelope):
+            _proceed(envelope, _known(envelope, *found) if found else _claim(envelope, again))
+    except Exception as error:  # noqa: BLE001  # those that came with it are run all the same
+        return error
+    return None
 
 
 def _proceed(envelope: Envelope, job: Job | None) -> None:
@@ -150,7 +146,7 @@ def _claim(envelope: Envelope, again: bool) -> Job | None:
     waited_s = controls.wait_for_slot(envelope, limited=queue in get_broker().pauses.limited)
     metrics.slot_wait_seconds.labels(queue).inc(waited_s)
     try:
-        return _known(envelope, *_taken((envelope, again)))
+        return _known(envelope, *taken((envelope, again)))
     except psycopg.errors.UniqueViolation:
         refusals.key_conflict(envelope)
         return None
@@ -163,39 +159,6 @@ def _known(envelope: Envelope, job: Job | None, name: str | None) -> Job | None:
             envelope, "id_conflict", f"the job with this id is a {name}: give every message an id of its own"
         )
     return job
-
-
-def _take(connection: db.Connection, deliveries: Sequence[tuple[Envelope, bool]]) -> list[Taken]:
-    """Claim some jobs; of those that are not to be had give the names they are known by."""
-    envelopes = [envelope for envelope, _ in deliveries]
-    jobs = claim(connection, envelopes)
-    fresh = [(job, envelope.message) for job, (envelope, again) in zip(jobs, deliveries, strict=True) if not again]
-    for name, function in TOGETHER.items():
-        if mine := [(job, message) for job, message in fresh if job and (job.name, job.state) == (name, "running")]:
-            _do_together(connection, mine, function)
-    others = [envelope.id for envelope, job in zip(envelopes, jobs, strict=True) if job is None]
-    names = known_as(connection, others) if others else {}
-    return [(job, None if job else names.get(envelope.id)) for envelope, job in zip(envelopes, jobs, strict=True)]
-
-
-_taken = GroupCommit(_take)
-
-
-def _do_together(
-    connection: db.Connection, work: Work[Any], function: Callable[[db.Connection, Work[Any]], set[UUID]]
-) -> None:
-    """Do some jobs at once; when that fails, nothing of it is kept, and each is done on its own."""
-    try:
-        with connection.transaction():
-            ids = function(connection, work)
-            done = [job for job, _ in work if job.id in ids]
-            if done:
-                failpoint("effect")
-                finish_all(connection, [(job, "succeeded", None, None) for job in done])
-    except (psycopg.IntegrityError, psycopg.errors.LockNotAvailable):
-        return
-    for job in done:
-        job.state = "succeeded"
 
 
 def _run_claimed(job: Job, envelope: Envelope) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pika
 from dramatiq import ConnectionClosed, Message
@@ -12,16 +11,13 @@ from dramatiq.broker import Consumer, MessageProxy
 
 from shared import metrics
 from shared.db import Stopping, stopping
-from shared.errors import BadMessage, UnknownMessage
+from shared.edge import AGAIN, checked
 from shared.settings import settings
-from shared.wire import Envelope, decode_from, row_of
 
 if TYPE_CHECKING:
     from shared.broker import JobsBroker
 
 LOOK_AFTER_S = 5  # of silence
-REFUSE = "refuse"  # the actor that writes down what is not a message
-AGAIN = 1  # where an actor's arguments say that its message was delivered before
 _LOST = (AssertionError, ValueError, pika.exceptions.AMQPError, OSError)  # pika's words for a connection that is gone
 
 
@@ -98,7 +94,9 @@ class JobsConsumer(Consumer):
             return None
         self._unsettled[method.delivery_tag] = None
         self._silent_s = 0
-        return self._message(properties, body, again=method.redelivered), method.delivery_tag
+        return checked(
+            self._queue, self._broker.actors, body, properties.headers, method.redelivered
+        ), method.delivery_tag
 
     def _joining(self, first: Message[Any]) -> Iterator[int]:
         """Put what has arrived already into the same batch, as far as it may be done together. Gives its tags."""
@@ -141,23 +139,6 @@ class JobsConsumer(Consumer):
             self._channel.cancel()
             self._deliveries = None
         self._connection.process_data_events(self._timeout_s)
-
-    def _message(self, properties: Any, body: bytes, *, again: bool) -> Message[Any]:
-        """Make a message for Dramatiq out of a body: queue and actor are what we read and know, never what it says."""
-        try:
-            envelope = decode_from(self._base_queue, body, properties.headers)
-            return self._dramatiq(self._actor(envelope), str(envelope.id), [envelope], again)
-        except BadMessage as error:
-            return self._dramatiq(f"{REFUSE}@{self._queue}", str(uuid4()), self._base_queue, error, body)
-
-    def _actor(self, envelope: Envelope) -> str:
-        name = f"{envelope.message.name}@{self._queue}"
-        if name not in self._broker.actors:
-            raise UnknownMessage(f"no worker of {self._queue} knows {envelope.message.name}", row_of(envelope))
-        return name
-
-    def _dramatiq(self, actor: str, message_id: str, *args: object) -> Message[Any]:
-        return Message(self._queue, actor, args, kwargs={}, options={}, message_id=message_id)
 
     def ack(self, message: Any) -> None:
         """Tell the broker that a message is done with; a held one goes back instead.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from bench import ours
 from bench.cost import Usage
@@ -14,9 +15,9 @@ from bench.place import Place
 THREADS, PREFETCH = 8, 64
 
 
-def mine(processes: int, lab: Lab, count: int) -> Sample:
-    """Let our worker drain the queue."""
-    with lab.place() as place:
+def mine(processes: int, lab: Lab, count: int, **table: Any) -> Sample:
+    """Let our worker drain the queue; ``table`` says what is in the database before, as for ``Lab.place``."""
+    with lab.place(**table) as place:
         ours.publish(place, ours.noops(count))
         with place.cost() as cost:
             place.worker(

@@ -12,6 +12,7 @@ from deploy.local import state
 
 PROGRAMS = Path(__file__).with_name("python")
 VENV = state.LOCAL / "bench" / "python"
+HELD = 16  # messages a thread, as ours holds in case c
 PATHS = {"PYTHONPATH": f"{state.ROOT}:{PROGRAMS}"}
 
 
@@ -44,7 +45,8 @@ class Peer:
         """Start its worker."""
         given = {"processes": processes, "threads": threads, "all": processes * threads}
         first, *rest = (part.format(**given) for part in self.command)
-        place.start("worker", [str(VENV / "bin" / first), *rest], PATHS, cwd=PROGRAMS)
+        held = {"dramatiq_queue_prefetch": str(HELD * threads)}  # Celery's stands in its program
+        place.start("worker", [str(VENV / "bin" / first), *rest], PATHS | held, cwd=PROGRAMS)
 
 
 _QUIET = ("--loglevel", "WARNING", "--without-gossip", "--without-mingle")

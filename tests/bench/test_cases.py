@@ -53,6 +53,6 @@ def test_a_worker_that_ends_leaves_no_figure_but_its_last_words(lab: Lab) -> Non
 
 
 def test_every_case_says_what_it_counts_and_what_it_is_compared_with() -> None:
-    assert {key[0] for key in CASES} == set("abcdefghijkl")
+    assert {key[0] for key in CASES} == set("abcdefghijklm")
     assert all(case.unit and case.title and (case.ways or case.whole) for case in CASES.values())
     assert {way.name for way in CASES["c"].ways} >= {"BullMQ + Prisma", "BullMQ + pg", "Celery", "stock Dramatiq"}

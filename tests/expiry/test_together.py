@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared import actor, db
+from shared import db, taking
 from shared.messages import ExpireGiftCard
 from shared.wire import Envelope
 from tests.kinds import Issue, Ledger, Sql
@@ -21,7 +21,7 @@ def service() -> str:
 def states(*envelopes: Envelope) -> list[str | None]:
     """Take messages as one group, and say how each stands: None is a copy of another."""
     with db.transaction() as connection:
-        taken = actor._take(connection, [(envelope, False) for envelope in envelopes])
+        taken = taking.take(connection, [(envelope, False) for envelope in envelopes])
     return [job.state if job else None for job, _ in taken]
 
 
@@ -92,7 +92,7 @@ def test_what_comes_again_is_claimed_before_anything_is_done(card: Issue, ledger
     card_id = card(expired=True)
 
     with db.transaction() as connection:
-        ((job, _),) = actor._take(connection, [(expire(card_id), True)])
+        ((job, _),) = taking.take(connection, [(expire(card_id), True)])
 
     assert job is not None
     assert job.state == "running"

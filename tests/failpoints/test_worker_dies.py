@@ -54,6 +54,32 @@ def test_a_card_whose_worker_dies_is_booked_once(
     ]
 
 
+@pytest.mark.parametrize(("point", "booked"), [("effect", 0), ("committed", KILLS)])
+def test_a_batch_whose_worker_dies_is_booked_once(
+    point: str,
+    booked: int,
+    publisher: Publisher,
+    die: Die,
+    recover: Recover,
+    card: Issue,
+    ledger: Ledger,
+    setting: Setting,
+    sql: Sql,
+) -> None:
+    setting(queues__gift_card_expiry__rate_per_s="")
+    cards = [card(expired=True) for _ in range(KILLS)]
+    publisher.send_many([ExpireGiftCard(gift_card_id=card_id) for card_id in cards])
+
+    die(point, "consume_together", QUEUE, times=1)
+    assert sum(len(ledger(card_id)) for card_id in cards) == booked
+    recover(QUEUE)
+
+    assert [ledger(card_id) for card_id in cards] == [[-25]] * KILLS
+    assert sql("SELECT DISTINCT state, attempt, stalls FROM jobs") == [
+        {"state": "succeeded", "attempt": 1, "stalls": 0}
+    ]
+
+
 def test_a_failure_whose_worker_dies_before_it_is_written_down_is_written_down_by_the_next(
     publisher: Publisher, die: Die, recover: Recover, card: Issue, outside: Outside, sql: Sql
 ) -> None:

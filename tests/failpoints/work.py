@@ -64,6 +64,22 @@ def consume(*queues: str) -> None:
         consumer.close()
 
 
+def consume_together(queue: str) -> None:
+    """Take all that a queue has as one batch."""
+    consumer = JobsConsumer(get_broker(), queue, prefetch=100, timeout=100)
+    held = _waiting(consumer, queue)
+    while not consumer._ahead:
+        consumer._ahead = consumer._receive()
+    while consumer._channel.get_waiting_message_count() < held - 1:
+        consumer._connection.process_data_events(0.1)
+    message = next(consumer)
+    assert message is not None
+    assert len(message.tags) == held
+    get_broker().get_actor(message.actor_name)(*message.args)
+    consumer.ack(message)
+    consumer.close()
+
+
 def _waiting(consumer: JobsConsumer, queue: str) -> int:
     with consumer._connection.channel() as channel:
         return int(channel.queue_declare(queue, passive=True).method.message_count)

@@ -6,6 +6,7 @@ statement is planned both ways, since a driver that prepares gets a plan that kn
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,8 @@ from shared.messages import QUEUES
 from tests import servers
 from tests.plans import nodes
 
-HISTORY = 100_000
+# PLANS_HISTORY=9999999 looks at ten million: a quarter of an hour, with --timeout 3600.
+HISTORY = int(os.environ.get("PLANS_HISTORY", "100000"))
 HOT = 20  # of each kind
 READ = 2_000  # rows of a table that a statement may look at: what it wants, and a page or two beside it
 LARGE = {"jobs", "deliveries", "gift_cards", "events", "job_keys", "provider_events", "transactions", "refresh_tokens"}

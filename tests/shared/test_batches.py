@@ -14,7 +14,7 @@ import pytest
 from dramatiq import ConnectionClosed
 
 import services.expiry.actors  # noqa: F401  # registers the actors
-from shared import actor, attempt, db
+from shared import actor, attempt, db, taking
 from shared.broker import get_broker
 from shared.consumer import Delivered, JobsConsumer
 from shared.leases import leases
@@ -224,26 +224,31 @@ def test_who_waits_for_its_turn_in_a_batch_keeps_its_lease(
     assert renewed == [3, 2, 1], "and nobody's who has ended"
 
 
-def test_a_batch_goes_back_if_one_of_it_could_not_be_written_down(
-    card: Issue, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [db.Stopping, psycopg.OperationalError])
+def test_a_batch_goes_back_if_one_of_it_could_not_be_written_down_and_all_others_are_run(
+    error: type[Exception], card: Issue, ledger: Ledger, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cards = [card(), card(expired=True)]
+    cards = [card(), card(expired=True), card()]
 
-    def stops(*_: object) -> None:
-        raise db.Stopping
+    def fails_once(*given: Any) -> Any:
+        monkeypatch.setattr(attempt, "run", run)
+        raise error
 
-    monkeypatch.setattr(attempt, "run", stops)
+    run = attempt.run
+    monkeypatch.setattr(attempt, "run", fails_once)
 
-    with pytest.raises(db.Stopping):
+    with pytest.raises(error):
         actor.run(batch(*cards))
     assert ledger(cards[1]) == [Decimal(-25)], "what is done stays done, and its copy will be known as one"
+    assert sorted(row["state"] for row in sql("SELECT state FROM jobs")) == ["running", "skipped", "succeeded"]
+    assert not leases._running, "so that the rescue gets the one that is left"
 
 
 def test_a_database_that_refuses_the_whole_batch_is_asked_for_each(
     card: Issue, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cards = [card(expired=True) for _ in range(3)]
-    take, sizes = actor._taken._work, list[int]()
+    take, sizes = taking.taken._work, list[int]()
 
     def refuses(connection: db.Connection, deliveries: Any) -> Any:
         sizes.append(len(deliveries))
@@ -251,7 +256,7 @@ def test_a_database_that_refuses_the_whole_batch_is_asked_for_each(
             raise psycopg.errors.LockNotAvailable
         return take(connection, deliveries)
 
-    monkeypatch.setattr(actor._taken, "_work", refuses)
+    monkeypatch.setattr(taking.taken, "_work", refuses)
     actor.run(batch(*cards))
 
     assert sizes == [3, 1, 1, 1]

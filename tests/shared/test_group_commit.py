@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from shared import actor, attempt, db
+from shared import actor, attempt, db, taking
 from shared.group_commit import GroupCommit
 from shared.jobs import Job, finish_all
 from shared.messages import ExpireGiftCard, PruneHistory
@@ -20,7 +20,7 @@ from tests.kinds import Eventually, Sql
 
 def take(deliveries: list[tuple[Envelope, bool]]) -> list[tuple[Job | None, str | None]]:
     with db.transaction() as connection:
-        return actor._take(connection, deliveries)
+        return taking.take(connection, deliveries)
 
 
 def test_who_comes_meanwhile_is_served_together(database: str, eventually: Eventually) -> None:

@@ -16,7 +16,7 @@ app.conf.update(
     broker_transport_options={"confirm_publish": True},
     task_acks_late=True,
     task_ignore_result=True,
-    worker_prefetch_multiplier=4,
+    worker_prefetch_multiplier=16,
     worker_hijack_root_logger=False,
 )
 journal = Journal(os.environ["BENCH_JOURNAL"])
