@@ -12,6 +12,7 @@ import yaml
 from deploy.local.state import ROOT
 from tests.deploy.manifests import PROGRAMS
 
+DOCKERFILES = [*(ROOT / "deploy").rglob("Dockerfile")]
 OURS = [ROOT / ".ci/run", *(ROOT / "deploy").rglob("*.sh")]
 
 
@@ -27,8 +28,9 @@ def test_shell_scripts_have_no_known_trap(script: object) -> None:
     assert complaints("shellcheck", script) == ""
 
 
-def test_the_dockerfile_has_no_known_trap() -> None:
-    assert complaints("hadolint", "deploy/Dockerfile") == ""
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_dockerfiles_have_no_known_trap(file: object) -> None:
+    assert complaints("hadolint", file) == ""
 
 
 def test_the_dockerfile_needs_no_new_engine() -> None:
