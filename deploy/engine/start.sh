@@ -1,8 +1,7 @@
 #!/bin/bash
 # start.sh DIR: a Docker engine of our own, and images made of Debian's packages under the names that docker-compose.yml
 # uses, for a machine with neither an engine nor a way to a registry of images. Debian and root; two minutes, 4 GB in DIR; with
-# the same DIR again it only starts the engine. Nothing it brings goes into an image of ours. Afterwards: stop.sh DIR. For a shell:
-#   export DOCKER_HOST=unix://DIR/run/docker.sock DOCKER_CONFIG=DIR/client
+# the same DIR again it only starts the engine. Nothing it brings goes into an image of ours. Afterwards: stop.sh DIR.
 set -euo pipefail
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
@@ -36,7 +35,8 @@ if ! docker info >/dev/null 2>&1; then
     docker info >/dev/null || { tail "$dir/run/dockerd.log"; exit 1; }
 fi
 
-docker image inspect "${images[@]}" >/dev/null 2>&1 && exit 0
+trap '[ $? != 0 ] || echo "export DOCKER_HOST=$DOCKER_HOST DOCKER_CONFIG=$DOCKER_CONFIG"' EXIT
+if docker image inspect "${images[@]}" >/dev/null 2>&1; then exit 0; fi
 
 say "making the base of all images"
 if [ ! -e "$dir/trixie/etc/debian_version" ]; then

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from uuid import UUID
@@ -27,7 +28,7 @@ from shared.packets import Packet
 from shared.publisher import Publisher
 from shared.secret_files import SUFFIX
 from shared.settings import FOR_TESTS, Settings
-from tests import servers
+from tests import packages, servers
 from tests.kinds import Eventually, Issue, Sql, StartWorker
 
 ROOT = Path(__file__).parents[2]
@@ -80,8 +81,8 @@ def test_what_the_readme_publishes_becomes_jobs(
     eventually(lambda: sql(asked) == expected)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 def test_the_curl_of_the_readme_publishes(publisher: Publisher, rabbitmq: str, tmp_path: Path) -> None:
+    packages.need(partial(shutil.which, "curl"), "curl")
     page = urlsplit(servers.rabbitmq_server()[1])
     login, _, place = page.netloc.rpartition("@")
     [command] = [block for block in blocks("README.md", "sh") if block.startswith("curl")]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -19,6 +20,7 @@ import services.delivery.actors  # noqa: F401  # registers the actors
 from services.console.cli import app
 from services.scheduler import outbox
 from shared.publisher import Publisher
+from tests import packages
 from tests.kinds import Eventually, Issue, Sql, StartWorker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -37,7 +39,6 @@ def ask_twice(command: list[str], cwd: Path, card: UUID, rabbitmq: str) -> list[
     return [UUID(run(*command, str(card), cwd=cwd, RABBITMQ_URL=rabbitmq).split()[1]) for _ in range(2)]
 
 
-@pytest.mark.skipif(not shutil.which("npm"), reason="no Node.js here")
 def test_node_asks_for_a_gift_once(
     publisher: Publisher,
     rabbitmq: str,
@@ -48,7 +49,8 @@ def test_node_asks_for_a_gift_once(
     tmp_path: Path,
 ) -> None:
     shutil.copytree(EXAMPLES / "node", tmp_path / "node")
-    run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", cwd=tmp_path / "node")
+    npm = packages.need(partial(shutil.which, "npm"), "npm")
+    run(npm, "install", "--no-package-lock", "--no-audit", "--no-fund", cwd=tmp_path / "node")
     worker("scheduled-delivery")
 
     first, _ = ask_twice(["node", "publish.mjs"], tmp_path / "node", card(), rabbitmq)
@@ -58,15 +60,16 @@ def test_node_asks_for_a_gift_once(
     assert [row["id"] for row in sql(asked)] == [first]
 
 
-@pytest.mark.skipif(
-    not shutil.which("java") or not all(jar.exists() for jar in JARS),
-    reason="no Java here, or no RabbitMQ client for it (Debian: librabbitmq-client-java)",
-)
+def java() -> str | None:
+    return shutil.which("java") if shutil.which("javac") and all(jar.exists() for jar in JARS) else None
+
+
 def test_java_asks_for_a_gift_once(
     publisher: Publisher, rabbitmq: str, worker: StartWorker, card: Issue, sql: Sql, eventually: Eventually
 ) -> None:
     worker("scheduled-delivery")
-    command = ["java", "-cp", ":".join(map(str, JARS)), "Publish.java"]
+    program = packages.need(java, "default-jdk-headless", "librabbitmq-client-java")
+    command = [program, "-cp", ":".join(map(str, JARS)), "Publish.java"]
 
     first, _ = ask_twice(command, EXAMPLES / "java", card(), rabbitmq)
 

@@ -15,6 +15,7 @@ from services.delivery.preview.checks import CHECKS
 from services.delivery.preview.contrast import ratio
 from services.delivery.preview.samples import CODE, Message, messages
 from services.delivery.words import languages
+from tests import packages
 from tests.delivery.copies import copied, forget
 
 MESSAGES = {(m.language, m.template_id, m.sample): m for m in messages()}
@@ -180,13 +181,13 @@ def test_a_failed_check_is_named_and_ends_with_status_1(
     assert not (tmp_path / "shown").exists()
 
 
-@pytest.mark.skipif(not chromium.program(), reason="Chromium is not installed")
 def test_a_picture_is_of_the_whole_page_and_tells_when_it_is_too_wide(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text('<meta name="viewport" content="width=device-width"><div style="width: 500px; height: 2000px">')
     light, dark, phone = chromium.LOOKS
+    program = packages.need(chromium.program, "chromium")
 
-    with chromium.opened(str(chromium.program())) as browser:
+    with chromium.opened(program) as browser:
         (picture, fits), (_, overflows) = browser.picture(page, light), browser.picture(page, phone)
 
     assert struct.unpack(">II", picture[16:24])[0] == fits == light.width

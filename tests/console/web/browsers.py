@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from services.delivery.preview.chromium import program
-from tests import servers
+from tests import packages
 from tests.console.web.conftest import PASSWORD
 
 
@@ -54,8 +54,7 @@ class Visit:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start Chromium. Without one the test is skipped on a laptop and fails in CI."""
-    if (path := program()) is None:
-        servers.give_up("no Chromium: install the package chromium")
+    path = packages.need(program, "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
