@@ -208,12 +208,8 @@ def test_killed_in_the_middle_of_a_slice_it_is_gone_on_with_and_nothing_is_done_
     with psycopg.connect(database) as holder:
         holder.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", (jobs[-1],))
         console = subprocess.Popen([sys.executable, "-c", "from services.console.bulk_turns import turn; turn()"])
-        eventually(
-            lambda: sql(
-                "SELECT FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database"
-                " WHERE datname = current_database()) OR NOT granted AND database IS NULL"
-            )
-        )
+        waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        eventually(lambda: sql(waits))
         assert bulk_turns.turn() is False, "it is in another console's hands"
         console.kill()
         console.wait()
