@@ -22,6 +22,7 @@ POINTS = {
     "slice": "one slice of many is committed",
     "handing-off": "a delivery is on record, and its sending not asked for yet",
     "sending": "an attempt is written down, and the provider not called yet",
+    "last-moment": "the provider is on the line, and has not got the bytes that count",
     "refused": "the provider has refused, and that is not written down yet",
     "accepted": "the provider has accepted, and that is not written down yet",
     "settling": "an unknown outcome has settled, and nobody has been asked or sent to yet",

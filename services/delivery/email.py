@@ -17,7 +17,7 @@ from email.utils import format_datetime, parseaddr
 from typing import cast
 from uuid import UUID
 
-from services.delivery import smtp
+from services.delivery import last_moment, smtp
 from services.delivery.providers import Accepted, ErrorClass, ProviderError, redact
 from services.delivery.rendering import TO_PURCHASER, CardView, Rendered, one_line, render
 from shared import tracing
@@ -159,6 +159,7 @@ def _handed_over(letter: Letter, settings: Settings, final_timeout_s: float) -> 
     try:
         with smtp.lost_is_transient(connection):
             connection.send(letter.body)
+        last_moment.look()  # without the final dot it is no mail
         accepted = _finish(connection, final_timeout_s)
     except ProviderError as error:
         smtp.settle(connection, settings, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import UUID
 
-from services.delivery import bounces, breakers, deliveries, fallback, hours
+from services.delivery import bounces, breakers, deliveries, fallback, hours, last_moment
 from services.delivery.channels import Channel, Prepared
 from services.delivery.decision import Refused, decide
 from services.delivery.deliveries import Delivery
@@ -15,7 +15,7 @@ from services.delivery.reports import inbox
 from shared import db, facts, metrics
 from shared.actor import Outcome
 from shared.cards import Card, read
-from shared.errors import PermanentError, RetryLater, StaleJob, Transient
+from shared.errors import PermanentError, RetryLater, Transient
 from shared.failpoints import failpoint
 from shared.jobs import Job
 from shared.messages import hint
@@ -134,10 +134,10 @@ def _call(
     """Try one provider after another. Only a refusal leads to the next: what is unknown must not become a duplicate."""
     failpoint("sending")
     for provider in providers:
-        if time.monotonic() - began > settings().lease_s / 2:
-            raise StaleJob  # this process was stopped meanwhile; another one has the job by now
+        # Nobody else asks or sends before the lease is over and the outcome has settled; half of it is for the answer.
+        moment = began + max(settings().lease_s, settings().settle_s) / 2
         try:
-            with metrics.provider_seconds.labels(channel.name).time():
+            with last_moment.until(moment), metrics.provider_seconds.labels(channel.name).time():
                 accepted = discreetly(card, channel.send, provider, prepared.payload, to, delivery)
         except ProviderError as error:
             failpoint("refused")

@@ -10,13 +10,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import product
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from babel.dates import format_date
 from babel.numbers import format_currency
 from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
-from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]
 from twilio.rest import Client  # type: ignore[import-untyped]
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
@@ -31,6 +29,7 @@ from services.delivery.rendering import (
     render_sms,
     version,
 )
+from services.delivery.twilio_http import HttpClient
 from shared.settings import Settings
 
 MOST_SEGMENTS = 3
@@ -137,31 +136,6 @@ def _asked_in_vain(error_class: ErrorClass, code: str, excerpt: str, after_s: fl
     return ProviderError(asked, code, excerpt, after_s)
 
 
-class _HttpClient(TwilioHttpClient):  # type: ignore[misc]  # the package has no types
-    """Speak to another address than Twilio's when told so, and keep the headers of the last answer."""
-
-    def __init__(self, base_url: str | None, timeout_s: float) -> None:
-        super().__init__(timeout=timeout_s)
-        self._base = urlsplit(base_url) if base_url else None
-        self.headers: Mapping[str, str] = {}
-
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        if self._base:
-            there = urlsplit(url)
-            path = self._base.path.rstrip("/") + there.path
-            url = there._replace(scheme=self._base.scheme, netloc=self._base.netloc, path=path).geturl()
-        self.headers = {}
-        response = super().request(method, url, *args, **kwargs)
-        self.headers = response.headers
-        return response
-
-    def log_request(self, kwargs: Mapping[str, Any]) -> None:
-        """Log nothing: the body is a card's code."""
-
-    def log_response(self, status_code: int, response: Any) -> None:
-        """Log nothing: the answer repeats the body."""
-
-
 def _client(settings: Settings) -> Any:
     """Give this thread's client, whose connection stays open."""
     wanted = (settings.twilio_account_sid, settings.twilio_api_key, settings.twilio_base_url)
@@ -175,7 +149,7 @@ def _client(settings: Settings) -> Any:
     known, client = getattr(_thread, "client", (None, None))
     if known != wanted:
         close()
-        http = _HttpClient(settings.twilio_base_url, settings.twilio_timeout_s)
+        http = HttpClient(settings.twilio_base_url, settings.twilio_timeout_s)
         client = Client(
             settings.twilio_api_key, secret.get_secret_value(), settings.twilio_account_sid, http_client=http
         )

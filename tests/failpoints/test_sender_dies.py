@@ -49,11 +49,13 @@ def accepted(outside: Outside, sql: Sql) -> set[int]:
     [
         ("email", "claimed", 1, 0),  # nothing has happened yet
         ("email", "sending", 1, 1),  # it may have been sent, for all the next worker knows
+        ("email", "last-moment", 1, 1),
         ("email", "accepted", 2, 1),  # it was, and nobody can be asked: the one resend, counted
         ("email", "effect", 1, 0),
         ("email", "committed", 1, 0),
         ("sms", "claimed", 1, 0),
         ("sms", "sending", 1, 1),
+        ("sms", "last-moment", 1, 1),
         ("sms", "accepted", 1, 0),  # it was, and Twilio says so when it is asked
         ("sms", "effect", 1, 0),
         ("sms", "committed", 1, 0),
