@@ -133,9 +133,10 @@ def _call(
 ) -> None:
     """Try one provider after another. Only a refusal leads to the next: what is unknown must not become a duplicate."""
     failpoint("sending")
+    settling = began + settings().settle_s / 2  # counts from the first call, the lease from the last refusal
     for provider in providers:
-        # Nobody else asks or sends before the lease is over and the outcome has settled; half of it is for the answer.
-        moment = began + max(settings().lease_s, settings().settle_s) / 2
+        # Nobody else asks or sends before the lease is over and the outcome settled; half of each is for the answer.
+        moment = max(began + settings().lease_s / 2, settling)
         try:
             with last_moment.until(moment), metrics.provider_seconds.labels(channel.name).time():
                 accepted = discreetly(card, channel.send, provider, prepared.payload, to, delivery)
