@@ -92,7 +92,8 @@ def _compare(site: Site, first: dict[str, Any], last: dict[str, Any], report: Ca
         report(f"{name:<12} {first[name]} at the start, {last[name]} at the end")
         grown += [name] if last[name] > first[name] * MOST_GROWTH else []
     for name, table in last["tables"].items():
-        report(f"{name:<12} {table['live']} rows, {table['dead']} dead, {table['bytes'] // 2**20} MB")
+        was, kb = (measured["tables"].get(name, table)["bytes"] // 1024 for measured in (first, last))
+        report(f"{name:<12} {was} kB at the start, {kb} kB at the end: {table['live']} rows, {table['dead']} dead")
     for name in grown:
         report(f"GROWN by more than half: {name}")
     return 1 if grown else 0
