@@ -54,6 +54,7 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     rm -rf .venv
     "$python" -m venv .venv
 fi
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt ||
+# Not compiled at once, as with uv: most of it is never imported, and compiling takes longer than the rest.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.txt ||
     fail "the packages of requirements.txt could not be installed, see above"
 echo "$wanted" >$stamp

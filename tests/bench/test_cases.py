@@ -35,7 +35,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize("key", FIGURES)
-def test_a_case_gives_its_figures(key: str, lab: Lab) -> None:
+def test_a_case_gives_its_figures(key: str, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cases.pages.LOOKS", 2)
     case = replace(CASES[key], ways=CASES[key].ways[:1])
 
     found = run(case, lab, scale=1e-9, runs=1, report=lambda _: None)

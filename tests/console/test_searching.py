@@ -21,6 +21,7 @@ from tests import servers
 from tests.console.conftest import Made, Read
 from tests.plans import nodes
 
+pytestmark = pytest.mark.xdist_group("searching")  # one worker fills the tables, for all of them
 NOW = datetime.now(UTC)
 CARD = UUID("7d9f8a52-6c1e-4b7a-8f3d-2e5c4a1b9d08")
 

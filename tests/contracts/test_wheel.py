@@ -14,6 +14,7 @@ import pytest
 from shared.publisher import Publisher
 from tests.kinds import Sql
 
+pytestmark = pytest.mark.xdist_group("wheel")  # one worker builds it, for all of them
 ROOT = Path(__file__).parents[2]
 PUBLISH = """
 import sys

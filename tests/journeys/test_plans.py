@@ -30,6 +30,7 @@ from shared.messages import QUEUES
 from tests import servers
 from tests.plans import nodes
 
+pytestmark = pytest.mark.xdist_group("plans")  # one worker fills the tables, for all of them
 # PLANS_HISTORY=9999999 looks at ten million: a quarter of an hour, with --timeout 3600.
 HISTORY = int(os.environ.get("PLANS_HISTORY", "100000"))
 HOT = 20  # of each kind
