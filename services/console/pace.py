@@ -8,7 +8,7 @@ from shared import db
 from shared.messages import QUEUES
 
 # So many of each queue and state are looked at, the latest: a page must not count millions.
-MOST = 1000
+MOST = 500
 
 # What waits for its minute to be over is left out; a row without a queue is that of all of them.
 HOUR: LiteralString = """

@@ -17,12 +17,12 @@ Queue = StrEnum("Queue", {queue.replace("-", "_").upper(): queue for queue in QU
 
 
 # Above this nobody needs to know how many; the metrics do.
-MOST = 2_000
+MOST = 1_000
 
 
 @screen("/", "overview.html")
 def overview() -> dict[str, Any]:
-    """Count the jobs of each queue up to 2,000, and show the last hour and what is paused, braked or refused."""
+    """Count the jobs of each queue up to 1,000, and show the last hour and what is paused, braked or refused."""
     lease = {"lease_s": settings().lease_s}
     with db.transaction() as connection:
         hour = pace.hour(connection)
