@@ -19,9 +19,10 @@ NEMESIS_EVERY_S = 240  # a nemesis and its recovery take about a twentieth of it
 MEASURE_EVERY_S = 60
 WARM_UP_S = 120  # imports, pools and caches have grown by then
 MOST_GROWTH = 1.5
+LARGEST = 8  # tables that are printed, of all that are measured
 BLOAT = """
 SELECT relname, n_live_tup AS live, n_dead_tup AS dead, pg_total_relation_size(relid) AS bytes
-FROM pg_stat_user_tables WHERE schemaname = 'public' ORDER BY bytes DESC LIMIT 8
+FROM pg_stat_user_tables WHERE schemaname = 'public' ORDER BY bytes DESC
 """
 BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'giftcard-jobs'"
 
@@ -52,7 +53,7 @@ def soak(site: Site, seed: int, hours: float, report: Callable[[str], None]) -> 
 
 
 def measure(site: Site) -> dict[str, Any]:
-    """Give memory per service in MB, connections to both servers, and the largest tables."""
+    """Give memory per service in MB, connections to both servers, and all tables, the largest first."""
     with site.connect() as connection:
         tables = connection.execute(BLOAT).fetchall()
         backends = connection.execute(BACKENDS).fetchone() or {}
@@ -91,8 +92,8 @@ def _compare(site: Site, first: dict[str, Any], last: dict[str, Any], report: Ca
     for name in ("backends", "broker connections"):
         report(f"{name:<12} {first[name]} at the start, {last[name]} at the end")
         grown += [name] if last[name] > first[name] * MOST_GROWTH else []
-    for name, table in last["tables"].items():
-        was, kb = (measured["tables"].get(name, table)["bytes"] // 1024 for measured in (first, last))
+    for name, table in list(last["tables"].items())[:LARGEST]:
+        was, kb = (measured["tables"][name]["bytes"] // 1024 for measured in (first, last))
         report(f"{name:<12} {was} kB at the start, {kb} kB at the end: {table['live']} rows, {table['dead']} dead")
     for name in grown:
         report(f"GROWN by more than half: {name}")
