@@ -16,6 +16,7 @@ from shared.wire import Envelope
 
 Row: TypeAlias = dict[str, Any]
 JobOf: TypeAlias = Callable[[UUID], Row]
+Forsake: TypeAlias = Callable[[], None]
 HoldCards: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 

@@ -14,7 +14,7 @@ from shared.messages import CleanupExpiredTokens
 from shared.publisher import Publisher
 from shared.wire import Envelope
 from tests.cleanup.conftest import NO_TIMETABLE, Token
-from tests.kinds import Deliver, Eventually, JobOf, Setting, Sql, StartProcess, StartWorker
+from tests.kinds import Deliver, Eventually, Forsake, JobOf, Setting, Sql, StartProcess, StartWorker
 
 
 def left(sql: Sql) -> set[UUID]:
@@ -174,8 +174,9 @@ def test_a_cleanup_killed_between_slices_goes_on_where_it_stopped(
     sql: Sql,
     setting: Setting,
     eventually: Eventually,
+    forsake: Forsake,
 ) -> None:
-    setting(lease_s=1, slice_rows=2, timetable=NO_TIMETABLE)
+    setting(slice_rows=2, timetable=NO_TIMETABLE)
     live = token("1 day")
     for _ in range(5):
         token("-2 days")
@@ -183,6 +184,7 @@ def test_a_cleanup_killed_between_slices_goes_on_where_it_stopped(
     job_id = publisher.send(CleanupExpiredTokens())
     process("cleanup", failpoints="slice=kill").communicate(timeout=60)
     assert len(left(sql)) == 4
+    forsake()
     process("scheduler")
     worker("cleanup-tokens")
     eventually(lambda: job(job_id)["state"] == "succeeded")

@@ -44,14 +44,14 @@ def test_a_gift_survives_the_death_of_its_worker(
     outside: Outside,
     sql: Sql,
     eventually: Callable[..., None],
-    setting: Callable[..., None],
+    forsake: Callable[[], None],
 ) -> None:
-    setting(lease_s=1)
     process("scheduler")
     doomed = process("delivery", failpoints=f"{point}=kill")
 
     job_id = publisher.send(message(gift_card_id=card()))
     doomed.wait(60)
+    forsake()
     process("delivery")
 
     eventually(lambda: sql("SELECT FROM jobs WHERE id = %s AND state IN ('succeeded', 'skipped')", job_id))
@@ -69,14 +69,14 @@ def test_a_hand_off_survives_the_death_of_its_worker(
     outside: Outside,
     sql: Sql,
     eventually: Callable[..., None],
-    setting: Callable[..., None],
+    forsake: Callable[[], None],
 ) -> None:
-    setting(lease_s=1)
     process("scheduler")
     doomed = process("delivery", failpoints=f"{point}=kill")
 
     publisher.send(DeliverGiftCard(gift_card_id=card(), method="email"))
     doomed.wait(60)
+    forsake()
     process("delivery")
 
     eventually(lambda: outside.messages("email") and not sql(UNFINISHED))

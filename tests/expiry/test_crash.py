@@ -14,20 +14,21 @@ from shared import metrics
 from shared.messages import ExpireDueGiftCards, ExpireGiftCard, Message, PlanExpiryReminders, SendExpiryReminder
 from shared.publisher import Publisher
 from tests.expiry.conftest import NO_TIMETABLE, Received
-from tests.kinds import Eventually, HoldCards, Issue, JobOf, Ledger, Setting, Sql, StartProcess, StartWorker
+from tests.kinds import Eventually, Forsake, HoldCards, Issue, JobOf, Ledger, Setting, Sql, StartProcess, StartWorker
 
 Kill: TypeAlias = Callable[[Message, str], UUID]
 FINAL = {"succeeded", "skipped", "failed", "rejected", "cancelled"}
 
 
 @pytest.fixture
-def kill(process: StartProcess, publisher: Publisher, setting: Setting) -> Kill:
-    """Publish a message to a worker process that dies at a failpoint, and wait for its death."""
-    setting(lease_s=1, timetable=NO_TIMETABLE)
+def kill(process: StartProcess, publisher: Publisher, setting: Setting, forsake: Forsake) -> Kill:
+    """Publish a message to a worker process that dies at a failpoint, and wait for its death and its lease's end."""
+    setting(timetable=NO_TIMETABLE)
 
     def at(message: Message, failpoint: str) -> UUID:
         job_id = publisher.send(message)
         process("expiry", failpoints=f"{failpoint}=kill").communicate(timeout=60)
+        forsake()
         return job_id
 
     return at
@@ -57,10 +58,11 @@ def test_a_worker_killed_before_the_effect_is_committed_books_nothing_and_anothe
     sql: Sql,
     setting: Setting,
     eventually: Eventually,
+    forsake: Forsake,
     failpoint: str,
 ) -> None:
     """The card is in other hands, so the job is claimed first, and does its work alone."""
-    setting(lease_s=1, timetable=NO_TIMETABLE)
+    setting(timetable=NO_TIMETABLE)
     card_id = card(expired=True)
     job_id = publisher.send(ExpireGiftCard(gift_card_id=card_id))
     with hold_cards():
@@ -69,6 +71,7 @@ def test_a_worker_killed_before_the_effect_is_committed_books_nothing_and_anothe
     worker.communicate(timeout=60)
     assert (job(job_id)["state"], ledger(card_id)) == ("running", [])
 
+    forsake()
     recover(job_id)
 
     assert ledger(card_id) == [Decimal(-25)]
