@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +12,11 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
 
 from services.scheduler.__main__ import SchedulerProbe
-from services.scheduler.counts import Asked
+from services.scheduler.counts import CACHE_S, Asked
 from shared import db, health
 from shared.messages import ExpireGiftCard
 from shared.publisher import Publisher
@@ -209,8 +210,33 @@ def test_only_what_can_still_be_spent_is_owed_and_it_is_counted_now_and_then(
 
     assert owed() == 25
     card("5.00")
-    asked._read_at.update(dict.fromkeys(asked._read_at, 0.0) | {"gift_cards_outstanding_value": time.monotonic()})
+    for name in asked._good_until.keys() - {"gift_cards_outstanding_value"}:
+        asked._good_until[name] = 0.0
     assert owed() == 25
+
+
+def test_registering_the_gauges_asks_the_database_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that starts beside large or locked tables must not wait for them before it can say that it lives."""
+    monkeypatch.setattr(db, "transaction", lambda: pytest.fail("asked at start"))
+
+    CollectorRegistry(auto_describe=True).register(Asked())
+
+
+def test_the_longer_a_count_takes_the_longer_it_is_good_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked, times = 1000.0, Asked(), list[float]()
+
+    def count() -> list[GaugeMetricFamily]:
+        nonlocal now
+        times.append(now)
+        now += 3
+        return [GaugeMetricFamily("queue_jobs", "Jobs.", value=1)]
+
+    monkeypatch.setattr("services.scheduler.counts.time.monotonic", lambda: now)
+    for _ in range(100):
+        asked._ask("queues", CACHE_S, count)
+        now += 1
+
+    assert times == [1000, 1063]
 
 
 def test_a_process_says_what_was_built_and_how_its_pool_is_used(served: Any, setting: Setting) -> None:
