@@ -31,6 +31,8 @@ SETTINGS = {
     **{f"JOBS_QUEUES__{queue.replace('-', '_').upper()}__RATE_PER_S": "" for queue in QUEUES},
 }
 
+SHARED_BUFFERS = "2GB"  # of deploy/k8s/overlays/production; all ways have the same
+
 
 class Lab:
     """Start each server when it is first needed; at the end stop them and drop their data.
@@ -62,7 +64,7 @@ class Lab:
     @cached_property
     def server(self) -> str:
         """Give the URL of PostgreSQL's superuser."""
-        return postgres.start(self.directory / "postgres")
+        return postgres.start(self.directory / "postgres", shared_buffers=SHARED_BUFFERS)
 
     @cached_property
     def api(self) -> str:

@@ -17,11 +17,12 @@ from deploy.local.errors import StartFailed
 _OFF_IN_TESTS = ("fsync", "full_page_writes", "synchronous_commit")
 
 
-def start(directory: Path, *, durable: bool = True) -> str:
+def start(directory: Path, *, durable: bool = True, shared_buffers: str = "128MB") -> str:
     """Start the server of a directory, or find it running, and give the URL of its superuser.
 
     Parameters:
         durable: False spares every wait for the disk: for data that may be lost, such as those of tests.
+        shared_buffers: PostgreSQL's own cache, in its units.
 
     Raises:
         ServerMissing: if PostgreSQL is neither here nor installable.
@@ -30,7 +31,7 @@ def start(directory: Path, *, durable: bool = True) -> str:
     programs.check_platform()
     directory = directory.resolve()
     with state.alone(directory):
-        launch, check = partial(_launch, directory, durable), partial(_check, directory)
+        launch, check = partial(_launch, directory, durable, shared_buffers), partial(_check, directory)
         processes.ensure(_process(directory), launch, check, directory / "postgres.log")
     return url(directory)
 
@@ -79,7 +80,7 @@ def _process(directory: Path) -> processes.Process | None:
     return processes.recorded(directory / "pid.json")
 
 
-def _launch(directory: Path, durable: bool) -> processes.Process:
+def _launch(directory: Path, durable: bool, shared_buffers: str) -> processes.Process:
     _end_leftovers(directory)
     data = _data(directory)
     made_by = data / "PG_VERSION"
@@ -89,6 +90,7 @@ def _launch(directory: Path, durable: bool) -> processes.Process:
         _initialise(binaries, data, password, durable)
     port = state.ports(directory, "postgres")["postgres"]
     options = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 200}
+    options["shared_buffers"] = shared_buffers
     options |= {} if durable else dict.fromkeys(_OFF_IN_TESTS, "off")
     return processes.spawn(
         [binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in options.items())],
