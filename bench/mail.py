@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 from bench.relay import HOST, Relay, Security
@@ -69,8 +70,7 @@ def run(times: int, runs: int) -> dict[str, object]:
 
 def _compare(transport: Transport, times: int, runs: int) -> dict[str, object]:
     """Measure both ways by turns, so that whatever else the machine does meets both."""
-    with Relay(transport.security) as relay:
-        os.environ["SSL_CERT_FILE"] = str(relay.ca_file)
+    with Relay(transport.security) as relay, patch.dict(os.environ, SSL_CERT_FILE=str(relay.ca_file)):
         settings = transport.settings(relay)
         letters = [email.letter(email.compose(CARD, "gift_card", TO, uuid4(), settings), TO) for _ in range(times)]
         for hang_up in (True, False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -35,14 +36,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize("key", FIGURES)
-def test_a_case_gives_its_figures(key: str, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_gives_its_figures_and_leaves_the_next_its_environment(
+    key: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bench.cases.pages.LOOKS", 2)
+    before = dict(os.environ)
     case = replace(CASES[key], ways=CASES[key].ways[:1])
 
     found = run(case, lab, scale=1e-9, runs=1, report=lambda _: None)
 
     figures = found["ways"]["giftcard-jobs"]
     assert all(figures[name]["median"] >= 0 for name in FIGURES[key]), figures
+    assert dict(os.environ) == before
 
 
 def test_a_worker_that_ends_leaves_no_figure_but_its_last_words(lab: Lab) -> None:
