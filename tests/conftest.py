@@ -104,7 +104,7 @@ def sql(database: str) -> Iterator[Callable[..., Rows]]:
 
 @pytest.fixture
 def forsake(sql: Callable[..., Rows]) -> Callable[[], None]:
-    """Let the leases that dead workers hold be over, now: a short one would also end under a slow worker that lives."""
+    """Let all leases be over, now, as if their workers were dead: a short one would end under a slow one, too."""
 
     def end() -> None:
         sql("UPDATE jobs SET lease_until = clock_timestamp() WHERE state = 'running'")

@@ -21,7 +21,7 @@ from shared.leases import leases
 from shared.messages import ExpireDueGiftCards, ExpireGiftCard
 from shared.publisher import Publisher
 from shared.wire import Envelope
-from tests.kinds import Eventually, Issue, Ledger, Setting, Sql
+from tests.kinds import Eventually, Forsake, Issue, Ledger, Setting, Sql
 
 QUEUE = "gift-card-expiry"
 Reading: TypeAlias = Callable[[int], JobsConsumer]
@@ -207,12 +207,12 @@ def test_a_key_in_use_is_the_fault_of_one_message_of_a_batch(card: Issue, ledger
 
 
 def test_who_waits_for_its_turn_in_a_batch_keeps_its_lease(
-    card: Issue, sql: Sql, monkeypatch: pytest.MonkeyPatch
+    card: Issue, sql: Sql, forsake: Forsake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     renewed = list[int]()
 
     def slow(*given: Any) -> Any:
-        sql("UPDATE jobs SET lease_until = clock_timestamp() WHERE state = 'running'")
+        forsake()
         leases._once(None)
         renewed.append(len(sql("SELECT FROM jobs WHERE lease_until > clock_timestamp()")))
         return run(*given)
