@@ -73,6 +73,13 @@ def test_where_tracing_is_chosen_workers_and_schedulers_reach_the_collector_and_
     assert reached == {name: name in {*QUEUES, "scheduler"} for name in SERVICES}
 
 
+def test_where_a_provider_is_chosen_the_console_reaches_it_and_its_other_paths_stay() -> None:
+    labels = pods("staging")["console"]["metadata"]["labels"]
+    reached = paths(labels, "Egress", "to", "staging") - {("kube-system", DNS)}
+
+    assert reached == SERVICES["console"] | {("world", 443)}
+
+
 def test_only_webhooks_and_the_console_are_reached_from_outside_and_all_else_only_by_prometheus() -> None:
     for name, pod in pods("production").items():
         reached_by = {peer for peer, _ in paths(pod["metadata"]["labels"], "Ingress", "from")}
