@@ -29,6 +29,7 @@ test: install ## Run all tests on real servers; ARGS="-k expiry -x" goes to pyte
 test-docker: install ## Build every image, run docker-compose.yml, restart all of it under load; needs a Docker engine
 	@sh deploy/local/engine.sh
 	@$(PYTHON) -m pytest -x $(addprefix tests/docker/,images.py rolling.py observability.py) $(ARGS)
+	@$(PYTHON) -m deploy.local.demo --stack compose --stop
 	@$(PYTHON) -m pytest -n 3 --dist loadgroup $(ON_CONTAINERS) $(ARGS)
 
 chaos: install ## Break every part while a shop works, and count what is lost; ARGS="--seed 42"
@@ -49,13 +50,13 @@ bench: install ## Measure it beside its peers, for hours; ARGS="--scale 0.01" fo
 bench-peers: install ## Install what it is compared with: BullMQ, Prisma, Redis, Celery, stock Dramatiq
 	@sh bench/peers/install.sh
 
-check: install ## Look for mistakes without running anything: format, lint, types, imports, manifests
+check: install ## Look for mistakes without running anything: format, lint, types, imports, manifests, alerts
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy .
 	@.venv/bin/lint-imports
 	@$(PYTHON) -m shared.contracts --check
-	@$(PYTHON) -m pytest tests/deploy
+	@$(PYTHON) -m pytest tests/deploy tests/monitoring/test_alerts.py
 
 up: install ## Start servers and services, and leave them running for work
 	@$(PYTHON) -m deploy.local.stack up

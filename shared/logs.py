@@ -13,7 +13,8 @@ import structlog
 from shared.trust import advice
 
 # Text of others (exceptions, libraries) may repeat an address or a row, so of an error we print its type and its place.
-_ours = structlog.stdlib.get_logger("jobs")
+_OURS = "jobs"
+_ours = structlog.stdlib.get_logger(_OURS)
 
 
 def get() -> Any:
@@ -32,14 +33,14 @@ def configure(level: str) -> None:
         _with_advice,
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.processors.JSONRenderer()],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=[*shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -47,6 +48,8 @@ def configure(level: str) -> None:
             ],
         )
     )
+    # No line says them, so no line looks them up (the HOWTO of logging, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.raiseExceptions = False  # where a line cannot be written, Python would print the text of errors instead
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
@@ -55,6 +58,13 @@ def configure(level: str) -> None:
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # reconnects are ours to report
     for actors in ("shared", "services"):  # Dramatiq's loggers of them, which print the arguments of each call
         logging.getLogger(actors).setLevel(max(logging.getLevelName(level), logging.INFO))
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Make JSON of libraries' lines; ours are JSON when they come."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return str(record.msg) if record.name == _OURS else super().format(record)
 
 
 def _without_text_of_errors(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ PLANS = [
 
 def write(results: Mapping[str, Any]) -> None:
     """Put both tables between their marks, and draw the picture; nothing, while a case of theirs is not measured."""
-    if not {key for _, _, key, _, _ in MEASURED} <= results["cases"].keys():
+    if not all(way in results["cases"].get(key, {"ways": {}})["ways"] for _, _, key, way, _ in MEASURED):
         return
     put(PAGE, BEGIN, capacity(results["cases"]))
     put(PAGE, BEGIN_DAY, days(results["cases"]))
