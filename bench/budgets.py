@@ -29,10 +29,10 @@ class Budget:
 
     def value(self, cases: Figures) -> float | None:
         """Give what was measured, None if it was not."""
-        mine = _median(cases, self.case, OURS, self.figure)
+        mine = median(cases, self.case, OURS, self.figure)
         if self.over is None or mine is None:
             return mine
-        other = _median(cases, *self.over, self.figure)
+        other = median(cases, *self.over, self.figure)
         return mine / other if other else None
 
     def met(self, value: float) -> bool:
@@ -65,6 +65,7 @@ def judged(cases: Figures) -> Iterator[tuple[Budget, float | None]]:
         yield budget, budget.value(cases)
 
 
-def _median(cases: Figures, case: str, way: str, figure: str) -> float | None:
+def median(cases: Figures, case: str, way: str, figure: str) -> float | None:
+    """Give the median of a figure of one way, None if it was not measured."""
     found = cases.get(case, {}).get("ways", {}).get(way, {}).get(figure)
     return float(found["median"]) if found else None
