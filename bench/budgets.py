@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 OURS = "giftcard-jobs"
+AMONG = f"{OURS}, 50 times as many not due"
 Figures = Mapping[str, Any]
 
 
@@ -15,7 +16,8 @@ class Budget:
     """One line of it.
 
     Parameters:
-        case, figure: what is judged, of our way; ``figure`` such as ``p99_ms`` or ``worker.largest_mb``.
+        case, figure: what is judged; ``figure`` such as ``p99_ms`` or ``worker.largest_mb``.
+        way: whose it is.
         over: case and way whose same figure it is divided by, None: it stands for itself.
         least, most: the bound, one of both.
     """
@@ -23,13 +25,14 @@ class Budget:
     says: str
     case: str
     figure: str = "per_s"
+    way: str = OURS
     over: tuple[str, str] | None = None
     least: float | None = None
     most: float | None = None
 
     def value(self, cases: Figures) -> float | None:
         """Give what was measured, None if it was not."""
-        mine = median(cases, self.case, OURS, self.figure)
+        mine = median(cases, self.case, self.way, self.figure)
         if self.over is None or mine is None:
             return mine
         other = median(cases, *self.over, self.figure)
@@ -45,8 +48,8 @@ BUDGETS = [
     Budget("one expire message, over BullMQ + pg", "c", over=("c", "BullMQ + pg"), least=2),
     Budget("the sweep, over the seed's loop", "d", over=("d", "BullMQ + Prisma, cron loop"), least=20),
     Budget("the sweep, over the one bare statement", "d", over=("d", "one bare SQL statement"), least=0.5),
-    Budget("due rows relayed a second", "e1", least=8000),
-    Budget("the same among many that are not due, over alone", "e2", over=("e1", OURS), least=0.9),
+    Budget("due rows relayed a second", "e", least=8000),
+    Budget("the same among many that are not due, over alone", "e", way=AMONG, over=("e", OURS), least=0.9),
     Budget("due to start at 200 a second, p99 in ms", "f2", "p99_ms", most=100),
     Budget("jobs that started early", "f2", "early", most=0),
     Budget("publish to start when idle, p99 in ms", "f0", "p99_ms", most=20),

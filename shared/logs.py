@@ -38,7 +38,8 @@ def configure(level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    # Not to sys.stderr: Dramatiq sends that line by line to its first process, which writes it where we can, too.
+    handler = logging.StreamHandler(sys.__stderr__)
     handler.setFormatter(
         _Formatter(
             foreign_pre_chain=[*shared],

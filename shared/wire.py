@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
-from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .errors import BadMessage, UnknownMessage
 from .fields import Instant
+from .ids import uuid7
 from .messages import MAX_BODY_BYTES, MESSAGES, Message, Priority
 from .traceparent import Producing
 
@@ -31,7 +32,7 @@ class Envelope:
     """
 
     message: Message
-    id: UUID = field(default_factory=uuid4)
+    id: UUID = field(default_factory=uuid7)
     run_at: datetime | None = None
     priority: Priority = Priority.NORMAL
     dedupe_key: str | None = None

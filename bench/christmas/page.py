@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from bench.budgets import OURS, median
+from bench.budgets import AMONG, OURS, median
 from bench.christmas import picture
 from bench.christmas.day import Day, Pace, people, simulate, wishes
 from bench.frame import percentile
@@ -29,8 +29,8 @@ MEASURED = [
     ("a worker process: cards expired by the sweep", "cards/s", "d", OURS, "per_s"),
     ("a worker process: jobs started that are all due at one instant", "jobs/s", "f3", OURS, "per_s"),
     ("a worker process: tokens deleted", "tokens/s", "h", OURS, "per_s"),
-    ("a scheduler: due rows relayed", "rows/s", "e1", OURS, "per_s"),
-    ("a scheduler: due rows relayed, many not due beside them", "rows/s", "e2", OURS, "per_s"),
+    ("a scheduler: due rows relayed", "rows/s", "e", OURS, "per_s"),
+    ("a scheduler: due rows relayed, many not due beside them", "rows/s", "e", AMONG, "per_s"),
     ("an open connection to a mail relay", "mails/s", "g", MAIL, "per_s"),
     ("memory of a scheduler", "MB", "i", OURS, "scheduler.peak_mb"),
     ("memory of a worker of delivery, with its supervisor", "MB", "i", OURS, "delivery.peak_mb"),
@@ -83,7 +83,7 @@ def processes(cases: Mapping[str, Any], limit: int) -> tuple[int, int]:
 def pace(cases: Mapping[str, Any], plan: Plan) -> Pace:
     """Give what one scheduler and as many workers as the plan needs can do; the depth is the default."""
     handing, _ = processes(cases, plan.limit)
-    relay = cases["e2"]["ways"][OURS]["per_s"]["median"]
+    relay = cases["e"]["ways"][AMONG]["per_s"]["median"]
     handoff = handing * cases["b1"]["ways"][OURS]["per_s"]["median"]
     return Pace(int(relay), int(min(handoff, plan.rate or handoff)), plan.limit, QueueSettings().depth)
 

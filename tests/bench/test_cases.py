@@ -19,7 +19,7 @@ FIGURES = {
     "b1": ("per_s", "worker.cpu_s", "worker.largest_mb"),
     "c": ("per_s", "p50_ms", "p99_ms", "worker.cpu_s"),
     "d": ("per_s", "postgres.cpu_s"),
-    "e1": ("per_s", "scheduler.cpu_s"),
+    "e": ("per_s", "scheduler.cpu_s"),
     "f0": ("p50_ms", "p99_ms", "max_ms", "early"),
     "f1": ("p50_ms", "p99_ms", "max_ms", "early"),
     "h": ("per_s", "worker.cpu_s"),

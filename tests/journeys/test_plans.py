@@ -120,7 +120,7 @@ PRUNED = {"queue": QUEUE, "states": retention.COMPLETED, "rows": 1000}
 STATEMENTS: dict[str, tuple[str, Mapping[str, Any] | Sequence[Any]]] = {
     "relay ROOM": (relay.ROOM, LANES | {"mine": True, "most": 2000}),
     "relay DUE": (relay.DUE, {"queues": [QUEUE], "priorities": [1], "rooms": [1000], "part": 500}),
-    "relay MARK": (relay.MARK, [ids("2")]),
+    "relay MARK": (relay.MARK, [[f"({page},1)" for page in range(HOT)]]),
     "relay UNMARK": (relay.UNMARK, [ids("4"), [NOW] * HOT]),
     "relay NEXT": (relay.NEXT, LANES),
     "rescue STALLED": (rescue.STALLED, {"max_stalls": 3}),

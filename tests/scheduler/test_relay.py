@@ -13,11 +13,12 @@ from uuid import UUID, uuid4
 import pika
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 import services.expiry.actors  # noqa: F401  # registers the actors
 from services.scheduler import __main__ as scheduler
 from services.scheduler import turn
-from services.scheduler.relay import DUE, NO_ROOM_S, Relay, declare_queues
+from services.scheduler.relay import DUE, MARK, NO_ROOM_S, Relay, declare_queues
 from shared import db
 from shared.enqueue import enqueue
 from shared.messages import ExpireGiftCard, Message, PruneHistory, SendGiftCardEmail
@@ -123,6 +124,24 @@ def test_a_row_that_another_relay_has_is_passed_over(
         assert relay.publish_due() == 1
 
     assert [decode(body).id for body in waiting()[QUEUE]] == [free]
+
+
+def test_a_row_that_somebody_moves_meanwhile_is_marked_where_it_is_now(
+    database: str, sql: Sql, eventually: Eventually
+) -> None:
+    sql("SELECT enqueue_job('prune_history') FROM generate_series(1, 3)")
+    late = DUE.replace("%(part)s", "%(part)s + length(pg_advisory_xact_lock(1)::text)")  # after its snapshot
+    given = {"queues": ["maintenance"], "priorities": [1], "rooms": [10], "part": 10}
+    with psycopg.connect(database, row_factory=dict_row) as relay, psycopg.connect(database) as other:
+        other.execute("SELECT pg_advisory_xact_lock(1)")
+        with ThreadPoolExecutor(1) as threads:
+            found = threads.submit(lambda: relay.execute(late, given).fetchall())
+            eventually(lambda: sql("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+            other.execute("UPDATE jobs SET source = 'moved'")
+            other.commit()
+            places = [row["place"] for row in found.result()]
+        assert {row["place"] for row in sql("SELECT ctid AS place FROM jobs")} == set(places)
+        assert relay.execute(MARK, (places,)).rowcount == 3
 
 
 def test_only_confirmed_rows_become_queued(

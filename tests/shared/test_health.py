@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import re
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -175,6 +178,20 @@ def test_every_log_line_is_one_json_object(acting: Acting, deliver: Deliver, cap
     (done,) = [line for line in lines if line.get("job_id") == str(job_id)]
     assert done["event"] == "completed"
     assert done["queue"] == QUEUE
+
+
+def test_a_log_line_takes_no_way_through_another_process(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    from shared import logs
+
+    piped = io.StringIO()  # as in a worker, whose sys.stderr goes by way of Dramatiq's first process
+    monkeypatch.setattr(sys, "stderr", piped)
+    logs.configure("INFO")
+
+    logs.get().info("here")
+    logging.getLogger("library").warning("here, too")
+
+    assert [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()] == ["here", "here, too"]
+    assert piped.getvalue() == ""
 
 
 def test_what_is_held_is_counted_until_somebody_decides(database: str, sql: Sql, card: Any) -> None:
