@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -48,6 +49,13 @@ hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 CODE = "GIFT-7Q4X-9WXYZ"
 CODE_KEY = "4yQ7hJm0o8XhL1m4v0zqVY8aD0uT1n2bq7l0aXcE3vE="
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Take our log handler away again: it would write to stderr in the tests that come after, too."""
+    yield
+    logging.root.handlers[:] = [one for one in logging.root.handlers if type(one) is not logging.StreamHandler]
 
 
 @pytest.fixture
